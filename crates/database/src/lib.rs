@@ -1,0 +1,1 @@
+//! Opens a SQLite or PostgreSQL database and runs write transactions on it.

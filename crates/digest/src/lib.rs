@@ -1,0 +1,1 @@
+//! Composes a cited digest from a customer's sources without a language model.

@@ -1,0 +1,1 @@
+//! Rate limits and seen-keys, in process or in Redis.

@@ -1,0 +1,1 @@
+//! The block tree of a document, and its Markdown face.

@@ -1,0 +1,1 @@
+//! The quire binary: serve, demo, migrate, doctor, one role each.

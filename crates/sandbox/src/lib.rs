@@ -1,0 +1,1 @@
+//! A Stripe-compatible local payment provider with signed webhooks.

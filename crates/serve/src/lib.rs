@@ -1,0 +1,1 @@
+//! Telemetry, health, reflection, deadlines and drain: every process starts through it.

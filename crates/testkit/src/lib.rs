@@ -1,0 +1,1 @@
+//! Databases, clients and clocks for tests.

@@ -1,0 +1,1 @@
+//! Block tree to PDF, with counted pages, in a child process.

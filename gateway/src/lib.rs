@@ -1,0 +1,1 @@
+//! Public REST to gRPC, nothing else.

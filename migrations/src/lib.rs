@@ -1,0 +1,1 @@
+//! One migrator per bounded context.

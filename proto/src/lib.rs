@@ -1,0 +1,1 @@
+//! The gRPC contract of Quire's four services.

@@ -1,0 +1,1 @@
+//! Durable jobs, leases, steps, writers and progress events.

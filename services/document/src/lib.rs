@@ -1,0 +1,1 @@
+//! Documents, their page rule, sources, outline, sections and exports.

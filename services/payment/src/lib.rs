@@ -1,0 +1,1 @@
+//! Prices, orders, provider sessions, the webhook inbox and the outbox.
