@@ -1,0 +1,39 @@
+//! A job and where it stands.
+
+use sea_orm::entity::prelude::*;
+
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "jobs")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: String,
+    /// `None` for an operator's job.
+    pub order_id: Option<String>,
+    pub document_id: String,
+    pub user_id: String,
+    pub pages: i32,
+    pub status: String,
+    pub step: String,
+    pub sections_done: i32,
+    pub sections_total: i32,
+    pub percent: i32,
+    /// Claims so far.
+    pub attempt: i32,
+    /// Retries of the present step so far.
+    pub step_retries: i32,
+    /// Attempts that ended without a word during the present step.
+    pub crash_count: i32,
+    /// Database time.
+    pub run_at: i64,
+    pub cancel_requested_at: Option<i64>,
+    pub failure: String,
+    pub counted_pages: i32,
+    pub last_seq: i64,
+    pub created_at: i64,
+    pub finished_at: Option<i64>,
+}
+
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}

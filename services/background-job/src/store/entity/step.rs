@@ -1,0 +1,26 @@
+//! A checkpoint.
+
+use sea_orm::entity::prelude::*;
+
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "job_steps")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub job_id: String,
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub step_key: String,
+    pub input_hash: String,
+    pub status: String,
+    pub epoch: i64,
+    /// JSON; what it holds depends on the step and its status.
+    pub content: Option<String>,
+    pub writer: String,
+    pub input_tokens: i64,
+    pub output_tokens: i64,
+    pub done_at: Option<i64>,
+}
+
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}
