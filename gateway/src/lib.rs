@@ -1,1 +1,59 @@
 //! Public REST to gRPC, nothing else.
+//!
+//! The gateway holds no state and no business rule: it checks the bearer, counts the rate limits, reads JSON
+//! into a message, calls one RPC, and writes the answer as JSON. Rules live in the services and come back as
+//! google.rpc details, which `error.rs` turns into bodies that FastAPI clients already understand.
+
+mod bearer;
+mod body;
+mod client_address;
+mod config;
+mod error;
+mod limits;
+mod middleware;
+mod multipart;
+mod pages;
+mod render;
+mod router;
+mod routes;
+mod sse;
+mod state;
+mod upstream;
+
+use std::sync::Arc;
+
+use quire_clock::World;
+use quire_limit::{Limiter, LinkError};
+use quire_serve::client::AddressError;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+pub use config::Config;
+
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    #[error("the address of Redis cannot be used")]
+    Redis(#[from] LinkError),
+}
+
+/// Serves until the shutdown, and then until open requests and streams have ended, at most eight seconds.
+///
+/// # Errors
+/// An address in the settings cannot be used.
+pub async fn serve(
+    config: Config,
+    world: World,
+    listener: TcpListener,
+    shutdown: CancellationToken,
+) -> Result<(), StartError> {
+    let limiter = match &config.redis_url {
+        Some(url) => Limiter::connect(url, world.clone(), config.master.derive("rate limit keys")).await?,
+        None => Limiter::memory(world.clone()),
+    };
+    let upstream = upstream::Upstream::connect(&config, world.clone())?;
+    let state = Arc::new(state::State { limiter, upstream, world, shutdown: shutdown.clone(), config });
+    quire_serve::http::serve(listener, router::router(state), shutdown).await;
+    Ok(())
+}

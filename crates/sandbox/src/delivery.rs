@@ -119,7 +119,11 @@ enum Seal {
 
 impl Courier {
     pub(crate) fn new(parts: CourierParts) -> Self {
-        let queue = Queue { target: parts.target, behaviour: parts.behaviour, held: Vec::new() };
+        let queue = Queue {
+            target: parts.target,
+            behaviour: parts.behaviour,
+            held: Vec::new(),
+        };
         Self(Arc::new(Inner {
             client: parts.client,
             store: parts.store,
@@ -216,7 +220,9 @@ impl Courier {
 
     /// The first attempt, with all its faults. If it fails, the retries go on in the background.
     async fn deliver(&self, event: String, behaviour: &Behaviour) {
-        let Some(parcel) = self.0.store.peek(|data| Parcel::pack(data, &event)) else { return };
+        let Some(parcel) = self.0.store.peek(|data| Parcel::pack(data, &event)) else {
+            return;
+        };
         let parcel = Arc::new(parcel);
         if behaviour.wrong_signature_first {
             self.attempt(&parcel, Seal::Forged).await;
@@ -258,8 +264,12 @@ impl Courier {
 
     /// Sends the event once. Tells whether the receiver took it.
     async fn attempt(&self, parcel: &Parcel, seal: Seal) -> bool {
-        let Ok(_permit) = self.0.permits.acquire().await else { return false };
-        let Some(target) = self.queue().target.clone() else { return false };
+        let Ok(_permit) = self.0.permits.acquire().await else {
+            return false;
+        };
+        let Some(target) = self.queue().target.clone() else {
+            return false;
+        };
         let at = self.0.world.now().unix_seconds();
         let signature = match seal {
             Seal::Genuine => sign_with_all(&self.0.secrets, at, &parcel.body),
@@ -306,7 +316,8 @@ impl Courier {
             data.undelivered.retain(|id| id != event);
             ((), Effect::Changed)
         };
-        if let ((), Err(error)) = self.0.store.run(settle).await {
+        let ((), version) = self.0.store.run(settle);
+        if let Err(error) = self.0.store.flush(version).await {
             tracing::error!(%error, "delivery not recorded: the event is sent again after a restart");
         }
         self.0.settled.notify_waiters();

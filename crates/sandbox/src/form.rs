@@ -36,7 +36,10 @@ impl Params {
             let path = path_of(name).ok_or_else(|| malformed(name))?;
             insert(&mut fields, &path, value).ok_or_else(|| malformed(name))?;
         }
-        Ok(Self { name: String::new(), fields })
+        Ok(Self {
+            name: String::new(),
+            fields,
+        })
     }
 
     /// An optional text. An empty one is refused, since Stripe reads it as "unset this".
@@ -59,7 +62,9 @@ impl Params {
 
     /// An optional whole number.
     pub(crate) fn integer(&mut self, name: &str) -> Result<Option<i64>, Refusal> {
-        let Some(text) = self.text(name)? else { return Ok(None) };
+        let Some(text) = self.text(name)? else {
+            return Ok(None);
+        };
         let number = text.parse().map_err(|_| {
             Refusal::parameter(
                 "parameter_invalid_integer",
@@ -77,8 +82,14 @@ impl Params {
     /// An optional group of named fields. Not given and given empty are the same.
     pub(crate) fn group(&mut self, name: &str) -> Result<Params, Refusal> {
         match self.fields.remove(name) {
-            None => Ok(Self { name: self.full(name), fields: BTreeMap::new() }),
-            Some(Node::Group(fields)) => Ok(Self { name: self.full(name), fields }),
+            None => Ok(Self {
+                name: self.full(name),
+                fields: BTreeMap::new(),
+            }),
+            Some(Node::Group(fields)) => Ok(Self {
+                name: self.full(name),
+                fields,
+            }),
             Some(Node::Text(_)) => Err(malformed(&self.full(name))),
         }
     }
@@ -88,8 +99,13 @@ impl Params {
         let list = self.full(name);
         let mut groups = Vec::new();
         for (index, node) in self.list(name)? {
-            let Node::Group(fields) = node else { return Err(malformed(&list)) };
-            groups.push(Self { name: format!("{list}[{index}]"), fields });
+            let Node::Group(fields) = node else {
+                return Err(malformed(&list));
+            };
+            groups.push(Self {
+                name: format!("{list}[{index}]"),
+                fields,
+            });
         }
         Ok(groups)
     }
@@ -111,7 +127,9 @@ impl Params {
         let group = self.group("metadata")?;
         let mut metadata = BTreeMap::new();
         for (key, node) in group.fields {
-            let Node::Text(value) = node else { return Err(malformed(&group.name)) };
+            let Node::Text(value) = node else {
+                return Err(malformed(&group.name));
+            };
             if key.chars().count() > 40 || value.chars().count() > 500 || metadata.len() == 50 {
                 return Err(Refusal::parameter(
                     "parameter_invalid_string",
@@ -152,13 +170,21 @@ impl Params {
 
     /// The name of a field as the caller wrote it.
     pub(crate) fn full(&self, name: &str) -> String {
-        if self.name.is_empty() { name.to_owned() } else { format!("{}[{name}]", self.name) }
+        if self.name.is_empty() {
+            name.to_owned()
+        } else {
+            format!("{}[{name}]", self.name)
+        }
     }
 
     fn list(&mut self, name: &str) -> Result<Vec<(usize, Node)>, Refusal> {
         let list = self.full(name);
-        let Some(node) = self.fields.remove(name) else { return Ok(Vec::new()) };
-        let Node::Group(fields) = node else { return Err(malformed(&list)) };
+        let Some(node) = self.fields.remove(name) else {
+            return Ok(Vec::new());
+        };
+        let Node::Group(fields) = node else {
+            return Err(malformed(&list));
+        };
         let mut items = Vec::new();
         for (index, node) in fields {
             items.push((index.parse().map_err(|_| malformed(&list))?, node));
@@ -170,7 +196,11 @@ impl Params {
 }
 
 fn malformed(name: &str) -> Refusal {
-    Refusal::parameter("parameter_invalid_format", name, format!("Invalid parameter: {name}"))
+    Refusal::parameter(
+        "parameter_invalid_format",
+        name,
+        format!("Invalid parameter: {name}"),
+    )
 }
 
 /// Splits `a[b][]` into `a`, `b` and the empty name, which means "the next index".
@@ -194,7 +224,11 @@ fn path_of(name: &str) -> Option<Vec<&str>> {
 
 fn insert(fields: &mut BTreeMap<String, Node>, path: &[&str], value: &str) -> Option<()> {
     let (first, rest) = path.split_first()?;
-    let key = if first.is_empty() { fields.len().to_string() } else { (*first).to_owned() };
+    let key = if first.is_empty() {
+        fields.len().to_string()
+    } else {
+        (*first).to_owned()
+    };
     if rest.is_empty() {
         // The last value wins, but a text never replaces a group.
         return match fields.insert(key, Node::Text(value.to_owned())) {
@@ -226,7 +260,10 @@ mod tests {
         let mut items = params.groups("line_items").unwrap();
         assert_eq!(items.len(), 2);
         assert_eq!(items[0].integer("quantity").unwrap(), Some(1));
-        assert_eq!(items[0].group("price").unwrap().text("name").unwrap().as_deref(), Some("A & B"));
+        assert_eq!(
+            items[0].group("price").unwrap().text("name").unwrap().as_deref(),
+            Some("A & B")
+        );
         assert_eq!(items[1].integer("quantity").unwrap(), Some(3));
         assert_eq!(params.texts("types").unwrap(), ["a", "b"]);
         assert_eq!(params.metadata().unwrap()["order_id"], "o-1");
@@ -245,14 +282,26 @@ mod tests {
 
     #[test]
     fn a_missing_field_of_a_list_item_is_named_in_full() {
-        let mut items = parse("line_items[0][quantity]=1").unwrap().groups("line_items").unwrap();
+        let mut items = parse("line_items[0][quantity]=1")
+            .unwrap()
+            .groups("line_items")
+            .unwrap();
         let body = items[0].required_integer("unit_amount").unwrap_err().body();
         assert_eq!(body["error"]["param"], "line_items[0][unit_amount]");
     }
 
     #[test]
     fn malformed_names_and_contradictions_are_refused() {
-        for bad in ["a[b=1", "a]b[=1", "[a]=1", "=1", "a[b]c=1", "a[[b]]=1", "a=1&a[b]=2", "a[b]=2&a=1"] {
+        for bad in [
+            "a[b=1",
+            "a]b[=1",
+            "[a]=1",
+            "=1",
+            "a[b]c=1",
+            "a[[b]]=1",
+            "a=1&a[b]=2",
+            "a[b]=2&a=1",
+        ] {
             assert!(parse(bad).is_err(), "{bad} was taken");
         }
         assert!(parse(&format!("a{}=1", "[b]".repeat(MAX_DEPTH))).is_err());

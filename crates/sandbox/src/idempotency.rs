@@ -25,7 +25,10 @@ impl Running {
         if !keys.insert(key.to_owned()) {
             return Err(Refusal::running());
         }
-        Ok(Claim { key: key.to_owned(), running: self.0.clone() })
+        Ok(Claim {
+            key: key.to_owned(),
+            running: self.0.clone(),
+        })
     }
 }
 
@@ -41,7 +44,8 @@ pub(crate) fn fingerprint(path: &str, pairs: &[(String, String)]) -> String {
     // Stable, so that the order of `a[]=1&a[]=2` counts.
     sorted.sort_by(|left, right| left.0.cmp(&right.0));
     let mut hash = Sha256::new();
-    for text in std::iter::once(path).chain(sorted.into_iter().flat_map(|(name, value)| [&**name, &**value])) {
+    for text in std::iter::once(path).chain(sorted.into_iter().flat_map(|(name, value)| [&**name, &**value]))
+    {
         hash.update(text.len().to_be_bytes());
         hash.update(text);
     }

@@ -114,9 +114,15 @@ impl Sandbox {
             public_url => public_url.to_owned(),
         };
         let opening = tokio::task::spawn_blocking(|| Store::open(config.state_path)).await;
-        let store = opening.map_err(io::Error::other).flatten().map_err(SandboxError::State)?;
+        let store = opening
+            .map_err(io::Error::other)
+            .flatten()
+            .map_err(SandboxError::State)?;
         // A redirect is no acknowledgement, and the receiver is local: no proxy stands between.
-        let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build();
+        let client = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .build();
         let courier = Courier::new(CourierParts {
             client: client.map_err(SandboxError::Client)?,
             store: store.clone(),
@@ -189,16 +195,25 @@ impl SandboxHandle {
     /// # Errors
     /// The server failed.
     pub async fn join(self) -> Result<(), SandboxError> {
-        self.task.await.map_err(io::Error::other).flatten().map_err(SandboxError::Serve)
+        self.task
+            .await
+            .map_err(io::Error::other)
+            .flatten()
+            .map_err(SandboxError::Serve)
     }
 }
 
-async fn serve(listener: TcpListener, provider: Arc<Provider>, shutdown: CancellationToken) -> io::Result<()> {
+async fn serve(
+    listener: TcpListener,
+    provider: Arc<Provider>,
+    shutdown: CancellationToken,
+) -> io::Result<()> {
     let app = Router::new()
         .merge(api::routes())
         .merge(control::routes(provider.clone()))
         .merge(page::routes())
         .fallback(api::unknown)
+        .method_not_allowed_fallback(api::unknown)
         .with_state(provider.clone());
     let server = axum::serve(listener, app).with_graceful_shutdown(shutdown.clone().cancelled_owned());
     let grace = async {
@@ -219,5 +234,6 @@ async fn serve(listener: TcpListener, provider: Arc<Provider>, shutdown: Cancell
     };
     shutdown.cancel();
     provider.courier.stopped().await;
-    result
+    // Waits for a write under way, so that the next to open the file is its only writer.
+    result.and(provider.store.flush_all().await)
 }

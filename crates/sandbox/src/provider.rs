@@ -29,22 +29,26 @@ impl Provider {
         origin: &Origin,
         work: impl FnOnce(&mut Desk<'_>) -> T,
     ) -> (T, io::Result<()>) {
-        let ((result, events), saved) = self
-            .store
-            .run(|data| {
-                let mut desk = Desk::new(data, &self.world, &self.public_url, origin);
-                let result = work(&mut desk);
-                let (events, effect) = desk.close();
-                ((result, events), effect)
-            })
-            .await;
-        if let Err(error) = &saved {
-            tracing::error!(%error, "state file not written");
-        }
-        // Even if the file was not written, the API now shows the change, so its events must follow.
-        if !events.is_empty() {
-            self.courier.submit(events);
-        }
+        let ((result, events), version) = self.store.run(|data| {
+            let mut desk = Desk::new(data, &self.world, &self.public_url, origin);
+            let result = work(&mut desk);
+            let (events, effect) = desk.close();
+            ((result, events), effect)
+        });
+        let (store, courier) = (self.store.clone(), self.courier.clone());
+        let finish = async move {
+            let saved = store.flush(version).await;
+            if let Err(error) = &saved {
+                tracing::error!(%error, "state file not written");
+            }
+            // Even if the file was not written, the API now shows the change, so its events must follow.
+            if !events.is_empty() {
+                courier.submit(events);
+            }
+            saved
+        };
+        // A task of its own, so that the events go out even if the caller hangs up while we write.
+        let saved = tokio::spawn(finish).await.map_err(io::Error::other).flatten();
         (result, saved)
     }
 

@@ -17,7 +17,11 @@ pub(crate) struct Refusal {
 
 impl Refusal {
     /// A parameter is absent, malformed or unknown; found before anything was done.
-    pub(crate) fn parameter(code: &'static str, param: impl Into<String>, message: impl Into<String>) -> Self {
+    pub(crate) fn parameter(
+        code: &'static str,
+        param: impl Into<String>,
+        message: impl Into<String>,
+    ) -> Self {
         Self {
             status: StatusCode::BAD_REQUEST,
             kind: "invalid_request_error",
@@ -84,7 +88,12 @@ impl Refusal {
 
     /// The change was made in memory but could not be written to the state file.
     pub(crate) fn not_saved() -> Self {
-        Self::plain(StatusCode::INTERNAL_SERVER_ERROR, "api_error", None, "The state could not be written.")
+        Self::plain(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "api_error",
+            None,
+            "The state could not be written.",
+        )
     }
 
     /// The JSON body.
@@ -100,6 +109,13 @@ impl Refusal {
     }
 
     fn plain(status: StatusCode, kind: &'static str, code: Option<&'static str>, message: &str) -> Self {
-        Self { status, kind, code, message: message.to_owned(), param: None, executed: false }
+        Self {
+            status,
+            kind,
+            code,
+            message: message.to_owned(),
+            param: None,
+            executed: false,
+        }
     }
 }

@@ -54,34 +54,43 @@ impl Store {
         })))
     }
 
-    /// Runs one transaction alone, and returns once everything that it saw or did is on disk.
+    /// Runs one transaction alone. What it saw and did is safe once [`Store::flush`] has returned for the version.
+    pub(crate) fn run<T>(&self, work: impl FnOnce(&mut Data) -> (T, Effect)) -> (T, u64) {
+        let mut guard = self.lock();
+        let (result, effect) = work(&mut guard.data);
+        if effect == Effect::Changed {
+            guard.version += 1;
+        }
+        (result, guard.version)
+    }
+
+    /// Waits until this version is on disk, writing it if no one else does.
     ///
     /// # Errors
     /// The file could not be written. The change stands in memory, and the next write carries it.
-    pub(crate) async fn run<T>(&self, work: impl FnOnce(&mut Data) -> (T, Effect)) -> (T, io::Result<()>) {
-        let (result, version) = {
-            let mut guard = self.lock();
-            let (result, effect) = work(&mut guard.data);
-            if effect == Effect::Changed {
-                guard.version += 1;
-            }
-            (result, guard.version)
-        };
-        (result, self.flush(version).await)
-    }
-
-    /// Looks without waiting for the disk.
-    pub(crate) fn peek<T>(&self, look: impl FnOnce(&Data) -> T) -> T {
-        look(&self.lock().data)
-    }
-
-    async fn flush(&self, version: u64) -> io::Result<()> {
+    pub(crate) async fn flush(&self, version: u64) -> io::Result<()> {
         if self.0.file.is_none() || self.0.written.load(Ordering::Acquire) >= version {
             return Ok(());
         }
         let store = self.clone();
         // A started blocking task runs to its end even if the request that waits for it is dropped.
-        tokio::task::spawn_blocking(move || store.write(version)).await.map_err(io::Error::other)?
+        tokio::task::spawn_blocking(move || store.write(version))
+            .await
+            .map_err(io::Error::other)?
+    }
+
+    /// Waits until everything is on disk.
+    ///
+    /// # Errors
+    /// The file could not be written.
+    pub(crate) async fn flush_all(&self) -> io::Result<()> {
+        let version = self.lock().version;
+        self.flush(version).await
+    }
+
+    /// Looks without waiting for the disk.
+    pub(crate) fn peek<T>(&self, look: impl FnOnce(&Data) -> T) -> T {
+        look(&self.lock().data)
     }
 
     fn write(&self, version: u64) -> io::Result<()> {
@@ -114,12 +123,20 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.write_all(bytes)?;
     file.sync_all()?;
     std::fs::rename(&temporary, path)?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     File::open(folder)?.sync_all()
 }
 
 /// The state has e-mail addresses in it: only the owner may read it.
 fn create_private(path: &Path) -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt;
-    File::options().write(true).create(true).truncate(true).mode(0o600).open(path)
+    File::options()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)
 }

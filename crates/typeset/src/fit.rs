@@ -9,7 +9,7 @@ use crate::press::{Layout, Press, RenderError, Rendered, characters};
 /// Layouts after which the search takes the best one found so far.
 const MAX_LAYOUTS: u32 = 6;
 /// The same while the best one is still short of the target.
-const MAX_LAYOUTS_WHILE_SHORT: u32 = 10;
+const MAX_LAYOUTS_WHILE_SHORT: u32 = 14;
 
 /// The largest version of a book that does not exceed its target.
 #[derive(Debug)]
@@ -45,7 +45,11 @@ pub fn fit(book: &Book, target_pages: u32) -> Result<Fitted, RenderError> {
         Ok(pages)
     })?;
     let layout = kept.expect("the search measures the version that it chooses last of those that fit");
-    Ok(Fitted { rendered: layout.finish()?, limit: ladder.limit(steps), layouts })
+    Ok(Fitted {
+        rendered: layout.finish()?,
+        limit: ladder.limit(steps),
+        layouts,
+    })
 }
 
 /// The versions of a book, from the shortest (0 steps) to the whole.
@@ -69,7 +73,10 @@ impl Ladder {
         for weight in weights.values() {
             lengths.push(lengths.last().expect("starts with one") + weight);
         }
-        Self { ranks: weights.into_keys().collect(), lengths }
+        Self {
+            ranks: weights.into_keys().collect(),
+            lengths,
+        }
     }
 
     fn limit(&self, steps: usize) -> Option<u32> {
@@ -96,21 +103,32 @@ fn search<E>(
         return Ok(low);
     }
     let mut layouts = 2;
+    let mut gap_before = usize::MAX;
     while high - low > 1 {
-        let budget = if low_pages < target { MAX_LAYOUTS_WHILE_SHORT } else { MAX_LAYOUTS };
+        let budget = if low_pages < target {
+            MAX_LAYOUTS_WHILE_SHORT
+        } else {
+            MAX_LAYOUTS
+        };
         let gap = lengths[high] - lengths[low];
         let per_page = gap as f64 / f64::from((high_pages - low_pages).max(1));
         // On the target page, with less than a quarter of a page to win.
         if layouts >= budget || (low_pages == target && (gap as f64) < per_page / 4.0) {
             break;
         }
-        let share = match layouts {
-            // Counted pages are rounded up by half a page on average; aim at the end of the last one.
-            2 | 3 => (f64::from(target - low_pages) + 0.25) / f64::from((high_pages - low_pages).max(1)),
-            _ => 0.5,
+        // Where pages do not grow evenly, interpolation can creep; halving cannot.
+        let creeping = gap > gap_before / 2;
+        gap_before = gap;
+        // Counted pages are rounded up by half a page on average; aim at the end of the last one.
+        let wanted = if creeping {
+            gap as f64 / 2.0
+        } else {
+            per_page * (f64::from(target - low_pages) + 0.25)
         };
-        let wanted = lengths[low] + (gap as f64 * share) as usize;
-        let next = lengths.partition_point(|length| *length <= wanted).saturating_sub(1);
+        let wanted = lengths[low] + wanted as usize;
+        let next = lengths
+            .partition_point(|length| *length <= wanted)
+            .saturating_sub(1);
         let next = next.clamp(low + 1, high - 1);
         let pages = measure(next)?;
         layouts += 1;
@@ -155,13 +173,19 @@ mod tests {
 
     #[test]
     fn the_target_is_met_and_the_last_page_mostly_filled_within_six_layouts() {
-        for (steps, base, per_step, target) in
-            [(200, 3.0, 0.1, 12), (3_000, 5.5, 0.3, 400), (40, 2.2, 0.7, 20), (10_000, 8.0, 0.15, 1_000)]
-        {
+        for (steps, base, per_step, target) in [
+            (200, 3.0, 0.1, 12),
+            (3_000, 5.5, 0.3, 400),
+            (40, 2.2, 0.7, 20),
+            (10_000, 8.0, 0.15, 1_000),
+        ] {
             let (chosen, layouts) = run(steps, base, per_step, target);
             let content = base + chosen as f64 * per_step;
             assert!(content <= f64::from(target), "{content} > {target}");
-            assert!(content > f64::from(target) - 1.0, "{content} is short of {target}");
+            assert!(
+                content > f64::from(target) - 1.0,
+                "{content} is short of {target}"
+            );
             assert!(layouts <= MAX_LAYOUTS, "{layouts} layouts for {target} pages");
         }
     }

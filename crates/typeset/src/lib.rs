@@ -16,4 +16,4 @@ pub use child::run_child;
 pub use fit::{Fitted, fit};
 pub use press::{RenderError, Rendered, render};
 pub use protocol::PlacedHeading;
-pub use typesetter::{TypesetError, Typeset, Typesetter};
+pub use typesetter::{Typeset, TypesetError, Typesetter};

@@ -39,11 +39,20 @@ pub(crate) struct Done {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "error", rename_all = "snake_case")]
 pub(crate) enum Failure {
-    MissingGlyph { codepoint: String, near: String },
-    InvalidBook { message: String },
-    Compile { messages: Vec<String> },
+    MissingGlyph {
+        codepoint: String,
+        near: String,
+    },
+    InvalidBook {
+        message: String,
+    },
+    Compile {
+        messages: Vec<String>,
+    },
     /// The request could not be read or the PDF not be written.
-    Io { message: String },
+    Io {
+        message: String,
+    },
 }
 
 /// A heading and the page it stands on.

@@ -79,8 +79,8 @@ impl Typesetter {
             args: vec!["typeset".into()],
             base_timeout: Duration::from_secs(30),
             timeout_per_page: Duration::from_millis(500),
-            base_memory_bytes: 2 << 30,
-            memory_bytes_per_page: 8 << 20,
+            base_memory_bytes: 1 << 30,
+            memory_bytes_per_page: 4 << 20,
             permits: Arc::new(Semaphore::new((cores / 2).max(1))),
         }
     }
@@ -94,7 +94,11 @@ impl Typesetter {
     pub async fn typeset(&self, book: &Book, target_pages: Option<u32>) -> Result<Typeset, TypesetError> {
         let span = tracing::Span::current();
         span.record("target_pages", target_pages);
-        let _permit = self.permits.acquire().await.map_err(|_| child_error("shutting down"))?;
+        let _permit = self
+            .permits
+            .acquire()
+            .await
+            .map_err(|_| child_error("shutting down"))?;
         let pages = estimated_pages(book).max(target_pages.unwrap_or(0));
         let timeout = self.base_timeout + self.timeout_per_page.saturating_mul(pages);
         let memory = self.memory_bytes_per_page.saturating_mul(pages.into());
@@ -125,7 +129,12 @@ impl Typesetter {
             Some(limit) => book.without_optional_from(limit),
             None => book.clone(),
         };
-        Ok(Typeset { pdf, pages: done.pages, book, headings: done.headings })
+        Ok(Typeset {
+            pdf,
+            pages: done.pages,
+            book,
+            headings: done.headings,
+        })
     }
 
     /// The child gets no environment: it needs none, and the parent's holds secrets.
@@ -164,7 +173,11 @@ async fn converse(child: &mut Child, request: &[u8]) -> std::io::Result<Ended> {
     let mut stdout = stdout.take(MAX_REPLY_BYTES);
     let ((), read, stderr) = tokio::join!(ask, stdout.read_to_end(&mut reply), last_words(stderr));
     read?;
-    Ok(Ended { status: child.wait().await?, stdout: reply, stderr: stderr? })
+    Ok(Ended {
+        status: child.wait().await?,
+        stdout: reply,
+        stderr: stderr?,
+    })
 }
 
 /// Reads to the end, so that the child never blocks, and keeps the beginning.
@@ -185,8 +198,12 @@ impl Ended {
     fn into_reply(self, limit_bytes: u64) -> Result<Done, TypesetError> {
         const SIGKILL: i32 = 9;
         // What Rust's allocator, the kernel and the thread pool say when there is no more room.
-        const OUT_OF_MEMORY: [&str; 4] =
-            ["memory allocation of", "Cannot allocate memory", "ThreadPoolBuildError", "Resource temporarily"];
+        const OUT_OF_MEMORY: [&str; 4] = [
+            "memory allocation of",
+            "Cannot allocate memory",
+            "ThreadPoolBuildError",
+            "Resource temporarily",
+        ];
         let no_memory = OUT_OF_MEMORY.iter().any(|words| self.stderr.contains(words))
             // Nothing else kills the child but the kernel when the machine runs out.
             || self.status.signal() == Some(SIGKILL);

@@ -3,6 +3,8 @@
 mod phrases;
 mod words;
 
+use unicode_segmentation::UnicodeSegmentation;
+
 pub use phrases::{Phrases, phrases};
 pub use words::{Words, words};
 
@@ -38,7 +40,7 @@ pub const GENERIC: &[&str] = &[
 ];
 
 /// Words that stand before a chapter's number, in lower case.
-pub const CHAPTER: &[&str] =
+const CHAPTER: &[&str] =
     &["chapter", "part", "kapitel", "teil", "chapitre", "partie", "capitolo", "parte", "capítulo", "глава", "часть",
       "розділ", "частина", "appendix", "anhang", "приложение"];
 
@@ -52,6 +54,32 @@ pub const ABBREVIATIONS: &[&str] = &[
     "с", "рис", "табл", "гл", "см", "ср", "им", "акад", "проф", "напр", "др", "тыс", "млн", "млрд", "руб", "ул",
     "тобто", "ін", "д", "п",
 ];
+
+/// Languages with tables.
+const LANGUAGES: [&str; 7] = ["en", "de", "fr", "it", "es", "ru", "uk"];
+
+/// Whether a paragraph is in another language than `language`, told by the little words in it. Only for
+/// languages with tables and paragraphs long enough to tell; much faster than trigrams.
+pub fn looks_like_another(text: &str, language: &str) -> bool {
+    if !LANGUAGES.contains(&language) {
+        return false;
+    }
+    let lower = text.to_lowercase();
+    let tokens: Vec<&str> = lower.unicode_words().collect();
+    let count = |language: &str| tokens.iter().filter(|token| words(language).stop.contains(token)).count();
+    let own = count(language);
+    tokens.len() >= 12 && LANGUAGES.iter().any(|other| count(other) >= 5 && count(other) > own * 2)
+}
+
+/// Whether a line is nothing but "Chapter" (`Some(false)`) or "Chapter 3" (`Some(true)`).
+pub fn chapter_word(line: &str) -> Option<bool> {
+    let lower = line.to_lowercase();
+    let mut words = lower.split_whitespace();
+    let (first, second) = (words.next()?, words.next());
+    let number = |word: &str| word.chars().all(|c| c.is_numeric() || ".:ivxlc".contains(c)) || word.chars().count() == 1;
+    let sound = words.next().is_none() && CHAPTER.contains(&first) && second.is_none_or(number);
+    sound.then_some(second.is_some())
+}
 
 /// Two letters after ISO 639-1 for what `whatlang` found; languages without tables keep their own code.
 pub fn code(language: whatlang::Lang) -> &'static str {

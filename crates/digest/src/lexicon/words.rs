@@ -39,7 +39,7 @@ const ENGLISH: Words = Words {
         "see", "read", "say", "sure", "the rest", "the second", "the third", "in our example", "anyway", "apart from", "even so",
         "please", "not", "nor", "we", "i", "my", "our",
     ],
-    pointing: &["this", "these", "those", "such", "above", "below"],
+    pointing: &["this", "these", "those", "such", "above", "below", "it", "they", "them", "he", "she"],
     stop: &[
         "a", "an", "the", "of", "to", "in", "on", "at", "by", "for", "from", "with", "without", "and", "or", "but", "if",
         "then", "than", "that", "this", "these", "those", "there", "here", "is", "are", "was", "were", "be", "been",

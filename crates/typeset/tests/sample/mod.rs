@@ -16,7 +16,10 @@ pub fn text(text: &str) -> Inline {
 }
 
 pub fn paragraph(paragraph: &str) -> Block {
-    Block::Paragraph { inlines: vec![text(paragraph)], optional: None }
+    Block::Paragraph {
+        inlines: vec![text(paragraph)],
+        optional: None,
+    }
 }
 
 /// A book of `chapters`, each with two sections of `quotes` quotations; every quotation but the first of a
@@ -27,11 +30,17 @@ pub fn book(chapters: usize, quotes: usize) -> Book {
         for place in 0..quotes {
             blocks.push(Block::Quote {
                 text: prose(seed + place, 3),
-                cite: Cite { source: format!("source-{}", (seed + place) % 7), page: Some(place as u32 + 1) },
+                cite: Cite {
+                    source: format!("source-{}", (seed + place) % 7),
+                    page: Some(place as u32 + 1),
+                },
                 optional: (place > 0).then_some((place * 1_000 + seed) as u32),
             });
         }
-        Section { title: Some(format!("On the subject of part {seed}")), blocks }
+        Section {
+            title: Some(format!("On the subject of part {seed}")),
+            blocks,
+        }
     };
     let chapter = |index: usize| Chapter {
         title: format!("Chapter about topic {index}"),
@@ -47,7 +56,8 @@ pub fn book(chapters: usize, quotes: usize) -> Book {
             subtitle: Some("A digest of seven sources".into()),
             language: "en".into(),
             date: "2026-11-23".into(),
-            disclosure: "Every excerpt is a word-for-word quotation; no language model wrote this text.".into(),
+            disclosure: "Every excerpt is a word-for-word quotation; no language model wrote this text."
+                .into(),
         },
         chapters: (0..chapters).map(chapter).collect(),
         references: (0..7).map(reference).collect(),
@@ -55,6 +65,8 @@ pub fn book(chapters: usize, quotes: usize) -> Book {
 }
 
 fn prose(seed: usize, sentences: usize) -> String {
-    let chosen: Vec<_> = (0..sentences).map(|place| SENTENCES[(seed * 5 + place) % SENTENCES.len()]).collect();
+    let chosen: Vec<_> = (0..sentences)
+        .map(|place| SENTENCES[(seed * 5 + place) % SENTENCES.len()])
+        .collect();
     chosen.join(" ")
 }

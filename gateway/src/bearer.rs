@@ -1,0 +1,55 @@
+//! The bearer check: a request without a valid access token goes no further.
+
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use axum::http::header::AUTHORIZATION;
+use axum::http::request::Parts;
+use quire_fault::{Fault, Kind};
+use quire_identity::UserCaller;
+
+use crate::client_address::ClientAddress;
+use crate::error::ApiError;
+use crate::state::State;
+use crate::upstream::Caller;
+
+/// A signed-in caller.
+pub(crate) struct SignedIn {
+    pub(crate) caller: Caller,
+    pub(crate) user: UserCaller,
+}
+
+impl FromRequestParts<Arc<State>> for SignedIn {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &Arc<State>) -> Result<Self, ApiError> {
+        let missing = || {
+            Fault::new(Kind::Unauthenticated, "TOKEN_MISSING", "sign in first: send Authorization: Bearer <access token>")
+        };
+        let header = parts.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let (scheme, token) = header.and_then(|header| header.split_once(' ')).ok_or_else(missing)?;
+        if !scheme.eq_ignore_ascii_case("bearer") {
+            return Err(missing().into());
+        }
+        let token = token.trim().to_owned();
+        let user = state.upstream.gatekeeper.user_of_token(&token).await?;
+        let anonymous = Anonymous::from_request_parts(parts, state).await?;
+        Ok(Self { caller: Caller { token: Some(token), ..anonymous.0 }, user })
+    }
+}
+
+/// A caller who need not be signed in.
+pub(crate) struct Anonymous(pub(crate) Caller);
+
+impl FromRequestParts<Arc<State>> for Anonymous {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &Arc<State>) -> Result<Self, ApiError> {
+        let agent = parts.headers.get("user-agent").and_then(|value| value.to_str().ok());
+        Ok(Self(Caller {
+            token: None,
+            address: ClientAddress::of(parts, &state.config.trusted_proxies),
+            user_agent: agent.unwrap_or_default().to_owned(),
+        }))
+    }
+}

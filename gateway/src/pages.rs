@@ -1,0 +1,48 @@
+//! Lists: their query parameters.
+
+use axum::extract::{FromRequestParts, Query};
+use axum::http::request::Parts;
+use quire_fault::{Fault, Rule};
+use serde_json::{Map, Value, json};
+
+use crate::error::{ApiError, ApiResult};
+
+/// The query string, as it was sent.
+pub(crate) struct Parameters(Vec<(String, String)>);
+
+impl<S: Send + Sync> FromRequestParts<S> for Parameters {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let pairs = Query::<Vec<(String, String)>>::from_request_parts(parts, state).await;
+        let pairs = pairs.map_err(|_| ApiError::new(Fault::invalid_field("", Rule::DictType)).at("query", json!(null)))?;
+        Ok(Self(pairs.0))
+    }
+}
+
+impl Parameters {
+    pub(crate) fn text(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// A whole number, if the parameter is there.
+    pub(crate) fn integer(&self, name: &str) -> ApiResult<Option<i32>> {
+        let Some(text) = self.text(name) else { return Ok(None) };
+        match text.trim().parse::<i64>() {
+            Ok(number) => Ok(Some(i32::try_from(number).unwrap_or(if number > 0 { i32::MAX } else { i32::MIN }))),
+            Err(_) => Err(self.blame(Fault::invalid_field(name, Rule::IntParsing))),
+        }
+    }
+
+    /// `page_size` and `page_token`; both may be absent.
+    pub(crate) fn page(&self) -> ApiResult<(i32, String)> {
+        let size = self.integer("page_size")?.unwrap_or(0);
+        Ok((size, self.text("page_token").unwrap_or_default().to_owned()))
+    }
+
+    /// A failure that shows what was sent.
+    pub(crate) fn blame(&self, error: impl Into<ApiError>) -> ApiError {
+        let sent: Map<String, Value> = self.0.iter().map(|(key, value)| (key.clone(), json!(value))).collect();
+        error.into().at("query", Value::Object(sent))
+    }
+}

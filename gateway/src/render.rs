@@ -1,0 +1,174 @@
+//! Messages as JSON: snake_case, RFC 3339 times, money in minor units, every field always there.
+
+use quire_proto::auth::v1 as auth;
+use quire_proto::document::v1 as document;
+use quire_proto::job::v1 as job;
+use quire_proto::payment::v1 as payment;
+use quire_clock::Timestamp;
+use serde_json::{Value, json};
+
+pub(crate) fn time(timestamp: Option<&prost_types::Timestamp>) -> Value {
+    timestamp.map_or(Value::Null, |moment| {
+        json!(Timestamp::from_unix_micros(quire_proto::from_timestamp(moment)).rfc3339())
+    })
+}
+
+/// Texts that are empty until something happens are null until then.
+fn or_null(text: &str) -> Value {
+    if text.is_empty() { Value::Null } else { json!(text) }
+}
+
+fn number_or_null(number: i32) -> Value {
+    if number == 0 { Value::Null } else { json!(number) }
+}
+
+/// The name of an enum value without its prefix, in lower case: `JOB_STATUS_RUNNING` is `running`.
+fn word(name: &str, prefix: &str) -> String {
+    name.strip_prefix(prefix).unwrap_or(name).to_lowercase()
+}
+
+pub(crate) fn user(user: &auth::User) -> Value {
+    json!({
+        "id": user.id,
+        "email": user.email,
+        "role": word(user.role().as_str_name(), "ROLE_"),
+        "created_at": time(user.created_at.as_ref()),
+    })
+}
+
+/// The names of OAuth 2.0 (RFC 6749 section 5.1).
+pub(crate) fn tokens(tokens: &auth::TokenPair, now: Timestamp) -> Value {
+    let seconds = |moment: Option<&prost_types::Timestamp>| {
+        moment.map_or(0, |moment| moment.seconds.saturating_sub(now.unix_seconds()).max(0))
+    };
+    json!({
+        "access_token": tokens.access_token,
+        "refresh_token": tokens.refresh_token,
+        "token_type": "bearer",
+        "expires_in": seconds(tokens.access_expires_at.as_ref()),
+        "refresh_expires_in": seconds(tokens.refresh_expires_at.as_ref()),
+    })
+}
+
+pub(crate) fn session(session: &auth::Session) -> Value {
+    json!({
+        "id": session.id,
+        "user_agent": session.user_agent,
+        "current": session.current,
+        "created_at": time(session.created_at.as_ref()),
+        "last_used_at": time(session.last_used_at.as_ref()),
+        "expires_at": time(session.expires_at.as_ref()),
+    })
+}
+
+pub(crate) fn audit_event(event: &auth::AuditEvent) -> Value {
+    json!({
+        "id": event.id,
+        "at": time(event.at.as_ref()),
+        "action": event.action,
+        "outcome": event.outcome,
+        "reason": or_null(&event.reason),
+        "user_id": or_null(&event.user_id),
+        "session_id": or_null(&event.session_id),
+        "client_address": or_null(&event.client_address),
+        "request_id": or_null(&event.request_id),
+    })
+}
+
+pub(crate) fn document(document: &document::Document) -> Value {
+    json!({
+        "id": document.id,
+        "title": document.title,
+        "topic": document.topic,
+        "language": document.language,
+        "target_pages": document.target_pages,
+        "kind": word(document.kind().as_str_name(), "DOCUMENT_KIND_"),
+        "writer": document.writer,
+        "status": word(document.status().as_str_name(), "DOCUMENT_STATUS_"),
+        "counted_pages": number_or_null(document.counted_pages),
+        "job_id": or_null(&document.job_id),
+        "failure": or_null(&document.failure),
+        "created_at": time(document.created_at.as_ref()),
+        "updated_at": time(document.updated_at.as_ref()),
+    })
+}
+
+pub(crate) fn source(source: &document::Source) -> Value {
+    json!({
+        "id": source.id,
+        "document_id": source.document_id,
+        "file_name": source.file_name,
+        "media_type": source.media_type,
+        "size_bytes": source.size_bytes,
+        "sha256": source.sha256,
+        "pages": source.pages,
+        "characters": source.characters,
+        "created_at": time(source.created_at.as_ref()),
+    })
+}
+
+pub(crate) fn outline(outline: &document::Outline) -> Value {
+    let section = |section: &document::OutlineSection| {
+        json!({ "key": section.key, "title": section.title, "written": section.written })
+    };
+    let chapters = outline.chapters.iter().map(|chapter| {
+        json!({
+            "title": chapter.title,
+            "sections": chapter.sections.iter().map(section).collect::<Vec<_>>(),
+        })
+    });
+    json!({ "chapters": chapters.collect::<Vec<_>>() })
+}
+
+pub(crate) fn section(section: &document::Section) -> Value {
+    json!({
+        "key": section.key,
+        "title": section.title,
+        // Stored as JSON; should it ever not be, the text itself is still shown.
+        "blocks": serde_json::from_str(&section.blocks_json).unwrap_or_else(|_| json!(section.blocks_json)),
+        "writer": section.writer,
+        "written_at": time(section.written_at.as_ref()),
+    })
+}
+
+pub(crate) fn money(money: Option<&payment::Money>) -> Value {
+    money.map_or(Value::Null, |money| json!({ "amount_minor": money.amount_minor, "currency": money.currency }))
+}
+
+pub(crate) fn order(order: &payment::Order) -> Value {
+    json!({
+        "id": order.id,
+        "document_id": order.document_id,
+        "pages": order.pages,
+        "total": money(order.total.as_ref()),
+        "status": word(order.status().as_str_name(), "ORDER_STATUS_"),
+        "checkout_url": or_null(&order.checkout_url),
+        "job_id": or_null(&order.job_id),
+        "created_at": time(order.created_at.as_ref()),
+        "paid_at": time(order.paid_at.as_ref()),
+        "expires_at": time(order.expires_at.as_ref()),
+    })
+}
+
+pub(crate) fn verdict(verdict: payment::WebhookVerdict) -> String {
+    word(verdict.as_str_name(), "WEBHOOK_VERDICT_")
+}
+
+pub(crate) fn job(job: &job::Job) -> Value {
+    json!({
+        "id": job.id,
+        "order_id": or_null(&job.order_id),
+        "document_id": job.document_id,
+        "status": word(job.status().as_str_name(), "JOB_STATUS_"),
+        "step": or_null(&job.step),
+        "sections_done": job.sections_done,
+        "sections_total": job.sections_total,
+        "percent": job.percent,
+        "attempt": job.attempt,
+        "counted_pages": number_or_null(job.counted_pages),
+        "failure": or_null(&job.failure),
+        "last_event_id": job.last_seq,
+        "created_at": time(job.created_at.as_ref()),
+        "finished_at": time(job.finished_at.as_ref()),
+    })
+}

@@ -1,0 +1,98 @@
+//! The table of routes.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
+use axum::middleware::from_fn_with_state;
+use axum::response::IntoResponse;
+use axum::routing::{delete, get, post};
+use quire_fault::{Fault, Kind};
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::cors::CorsLayer;
+
+use crate::body::MAX_JSON_BYTES;
+use crate::error::ApiError;
+use crate::routes::{auth, documents, exports, health, jobs, payments, sign_in, sources};
+use crate::state::State;
+
+/// Providers send events of some kilobytes; more than this is no event.
+const MAX_WEBHOOK_BYTES: usize = 1 << 20;
+/// Boundaries and headers of a multipart form around the file itself.
+const FORM_OVERHEAD: usize = 16 * 1024;
+
+pub(crate) fn router(state: Arc<State>) -> Router {
+    let uploads = DefaultBodyLimit::max(state.config.source_max_bytes + FORM_OVERHEAD);
+    let api = Router::new()
+        .route("/auth/magic-link", post(auth::request_magic_link))
+        .route("/auth/verify-magic-link", post(auth::verify_magic_link))
+        .route("/auth/refresh", post(auth::refresh))
+        .route("/auth/logout", post(auth::logout))
+        .route("/auth/me", get(auth::me))
+        .route("/auth/sessions", get(auth::sessions))
+        .route("/auth/audit", get(auth::audit))
+        .route("/admin/audit", get(auth::audit_of_everybody))
+        .route("/documents", post(documents::create).get(documents::list))
+        .route("/documents/{id}", get(documents::read).patch(documents::update).delete(documents::delete))
+        .route("/documents/{id}/outline", get(documents::outline).put(documents::set_outline))
+        .route("/documents/{id}/sections", get(documents::sections))
+        .route("/documents/{id}/sources", post(sources::upload).layer(uploads).get(sources::list))
+        .route("/documents/{id}/sources/{source_id}", delete(sources::delete))
+        .route("/documents/{id}/export/{format}", get(exports::download))
+        .route("/pricing/current", get(payments::current_price))
+        .route("/pricing/calculate", get(payments::calculate_price))
+        .route("/payment/create-checkout", post(payments::create_checkout))
+        .route("/payment/webhook", post(payments::webhook).layer(DefaultBodyLimit::max(MAX_WEBHOOK_BYTES)))
+        .route("/payment/orders", get(payments::list_orders))
+        .route("/payment/orders/{id}", get(payments::read_order))
+        .route("/generate/full-document", post(jobs::generate_full_document))
+        .route("/jobs", get(jobs::list))
+        .route("/jobs/{id}", get(jobs::read))
+        .route("/jobs/{id}/status", get(jobs::read))
+        .route("/jobs/{id}/events", get(jobs::events))
+        .route("/jobs/{id}/cancel", post(jobs::cancel));
+    Router::new()
+        .nest("/api/v1", api)
+        .route("/sign-in", get(sign_in::page))
+        .route("/sign-in.js", get(sign_in::script))
+        .route("/payment/success", get(sign_in::paid))
+        .route("/payment/cancelled", get(sign_in::cancelled))
+        .route("/livez", get(health::live))
+        .route("/readyz", get(health::ready))
+        .method_not_allowed_fallback(method_not_allowed)
+        .fallback(not_found)
+        .layer(DefaultBodyLimit::max(MAX_JSON_BYTES))
+        .layer(CatchPanicLayer::custom(|_| panicked().into_response()))
+        .layer(cors(&state))
+        .layer(from_fn_with_state(state.clone(), crate::middleware::around))
+        .with_state(state)
+}
+
+/// No origin may read answers from a page unless it is listed.
+fn cors(state: &State) -> CorsLayer {
+    let origins = state.config.cors_origins.iter().filter_map(|origin| HeaderValue::from_str(origin).ok());
+    let origins: Vec<HeaderValue> = origins.collect();
+    if origins.is_empty() {
+        return CorsLayer::new();
+    }
+    CorsLayer::new()
+        .allow_origin(origins)
+        .allow_methods([Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
+        .allow_headers([AUTHORIZATION, CONTENT_TYPE, HeaderName::from_static("last-event-id")])
+        .expose_headers([HeaderName::from_static("x-request-id"), HeaderName::from_static("retry-after")])
+}
+
+async fn method_not_allowed() -> ApiError {
+    ApiError::http(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", "Method Not Allowed")
+}
+
+async fn not_found() -> ApiError {
+    ApiError::new(Fault::new(Kind::NotFound, "ROUTE_NOT_FOUND", "Not Found"))
+}
+
+fn panicked() -> ApiError {
+    tracing::error!("a handler panicked");
+    ApiError::new(Fault::internal())
+}

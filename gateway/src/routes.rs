@@ -1,0 +1,10 @@
+//! One file for each family of routes.
+
+pub(crate) mod auth;
+pub(crate) mod documents;
+pub(crate) mod exports;
+pub(crate) mod health;
+pub(crate) mod jobs;
+pub(crate) mod payments;
+pub(crate) mod sign_in;
+pub(crate) mod sources;

@@ -1,0 +1,103 @@
+//! Jobs: start, read, list, cancel, and follow.
+
+use axum::Json;
+use axum::extract::Path;
+use axum::http::{HeaderMap, StatusCode};
+use axum::http::header::LOCATION;
+use axum::response::{IntoResponse, Response};
+use quire_fault::{Fault, Rule};
+use quire_proto::job::v1 as pb;
+use serde_json::json;
+
+use crate::bearer::SignedIn;
+use crate::body::Body;
+use crate::error::{ApiError, ApiResult};
+use crate::pages::Parameters;
+use crate::render;
+use crate::sse;
+use crate::state::{Shared, State};
+use crate::upstream::{self, Caller};
+
+pub(crate) async fn generate_full_document(
+    state: Shared,
+    SignedIn { caller, .. }: SignedIn,
+    mut body: Body,
+) -> ApiResult<impl IntoResponse> {
+    let document_id = body.required_text("document_id");
+    body.finish()?;
+    let request = state.upstream.quick(&caller, pb::GenerateFullDocumentRequest { document_id });
+    let answer = state.upstream.job.clone().generate_full_document(request).await;
+    let job = answer.map_err(|status| body.blame(status))?.into_inner().job.unwrap_or_default();
+    let location = format!("/api/v1/jobs/{}", job.id);
+    Ok((StatusCode::ACCEPTED, [(LOCATION, location)], Json(render::job(&job))))
+}
+
+pub(crate) async fn list(
+    state: Shared,
+    SignedIn { caller, .. }: SignedIn,
+    parameters: Parameters,
+) -> ApiResult<impl IntoResponse> {
+    let (page_size, page_token) = parameters.page()?;
+    let document_id = parameters.text("document_id").unwrap_or_default().to_owned();
+    let answer = upstream::read(|| async {
+        let (page_token, document_id) = (page_token.clone(), document_id.clone());
+        let message = pb::ListJobsRequest { page_size, page_token, document_id };
+        state.upstream.job.clone().list_jobs(state.upstream.quick(&caller, message)).await
+    });
+    let answer = answer.await.map_err(|status| parameters.blame(status))?;
+    let jobs: Vec<_> = answer.jobs.iter().map(render::job).collect();
+    Ok(Json(json!({ "jobs": jobs, "next_page_token": answer.next_page_token })))
+}
+
+pub(crate) async fn read(
+    state: Shared,
+    SignedIn { caller, .. }: SignedIn,
+    Path(job_id): Path<String>,
+) -> ApiResult<impl IntoResponse> {
+    Ok(Json(render::job(&find(&state, &caller, &job_id).await?)))
+}
+
+pub(crate) async fn cancel(
+    state: Shared,
+    SignedIn { caller, .. }: SignedIn,
+    Path(job_id): Path<String>,
+) -> ApiResult<impl IntoResponse> {
+    let request = state.upstream.quick(&caller, pb::CancelJobRequest { job_id });
+    let answer = state.upstream.job.clone().cancel_job(request).await?.into_inner();
+    Ok(Json(render::job(&answer.job.unwrap_or_default())))
+}
+
+/// Server-sent events. `Last-Event-ID` (or `?last_event_id=`, for clients that cannot set headers) continues
+/// where a broken connection stopped.
+pub(crate) async fn events(
+    state: Shared,
+    SignedIn { caller, .. }: SignedIn,
+    Path(job_id): Path<String>,
+    parameters: Parameters,
+    headers: HeaderMap,
+) -> ApiResult<Response> {
+    let header = headers.get("last-event-id").and_then(|value| value.to_str().ok());
+    let cursor = header.or_else(|| parameters.text("last_event_id")).unwrap_or("0");
+    let Ok(after_seq) = cursor.trim().parse::<u32>() else {
+        let fault = Fault::invalid_field("last_event_id", Rule::IntParsing);
+        return Err(ApiError::new(fault).at("query", json!({ "last_event_id": cursor })));
+    };
+    let after_seq = i64::from(after_seq);
+    let job = find(&state, &caller, &job_id).await?;
+    let ended = matches!(job.status(), pb::JobStatus::Completed | pb::JobStatus::Failed | pb::JobStatus::Cancelled);
+    if ended && after_seq >= job.last_seq {
+        // 204 is how an EventSource is told not to come again.
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    let request = state.upstream.stream(&caller, pb::WatchJobRequest { job_id, after_seq });
+    let stream = state.upstream.job.clone().watch_job(request).await?.into_inner();
+    Ok(sse::answer(stream, state.shutdown.clone()))
+}
+
+async fn find(state: &State, caller: &Caller, job_id: &str) -> ApiResult<pb::Job> {
+    let answer = upstream::read(|| async {
+        let message = pb::GetJobRequest { job_id: job_id.to_owned() };
+        state.upstream.job.clone().get_job(state.upstream.quick(caller, message)).await
+    });
+    Ok(answer.await?.job.unwrap_or_default())
+}

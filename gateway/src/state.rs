@@ -1,0 +1,19 @@
+//! What every handler can reach.
+
+use quire_clock::World;
+use quire_limit::Limiter;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::upstream::Upstream;
+
+pub(crate) struct State {
+    pub(crate) config: Config,
+    pub(crate) limiter: Limiter,
+    pub(crate) upstream: Upstream,
+    pub(crate) world: World,
+    /// Ends open streams, so that a shutdown does not wait for their readers.
+    pub(crate) shutdown: CancellationToken,
+}
+
+pub(crate) type Shared = axum::extract::State<std::sync::Arc<State>>;

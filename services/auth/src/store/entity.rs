@@ -1,0 +1,7 @@
+//! The tables of auth.
+
+pub mod audit_event;
+pub mod magic_link;
+pub mod session;
+pub mod signing_key;
+pub mod user;

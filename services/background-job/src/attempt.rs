@@ -1,0 +1,175 @@
+//! One attempt of a job: its steps in order, each done once however many attempts there are.
+
+use std::sync::Arc;
+
+use quire_proto::document::v1 as doc;
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use tokio_util::sync::CancellationToken;
+
+use crate::ending::FINISH;
+use crate::error::Stop;
+use crate::lease::Lease;
+use crate::peers::{Documents, Fenced};
+use crate::press::Press;
+use crate::recorder::{DONE, RUNNING};
+use crate::retry::classify;
+use crate::steps;
+use crate::store::Store;
+use crate::store::entity::{job, step};
+use crate::writer::{Pen, Task};
+use crate::writers::Writers;
+
+/// What every attempt works with.
+#[derive(Clone)]
+pub struct Tools {
+    pub store: Store,
+    pub documents: Documents,
+    pub writers: Writers,
+    pub press: Arc<dyn Press>,
+}
+
+/// A claimed job being done.
+pub struct Attempt<'a> {
+    pub tools: &'a Tools,
+    pub lease: &'a Lease,
+    pub job: &'a job::Model,
+    /// Cancelled when the process shuts down: stop at the next checkpoint.
+    pub drain: &'a CancellationToken,
+}
+
+/// The document as this attempt found it, and the writer ready for it.
+pub struct Desk {
+    pub task: Arc<Task>,
+    pub pen: Box<dyn Pen>,
+    /// Changes when anything changes that the text depends on.
+    pub input_hash: String,
+}
+
+impl Attempt<'_> {
+    /// Runs every step that is not done.
+    ///
+    /// # Errors
+    /// Why the attempt ends early; everything done so far is kept.
+    pub async fn run(&self) -> Result<(), Stop> {
+        if self.job.cancel_requested_at.is_some() {
+            return Err(Stop::Cancelled);
+        }
+        if self.job.step == FINISH {
+            // Everything is stored, and the document may be handed over already.
+            return steps::finish::run(self, self.job.counted_pages).await;
+        }
+        self.attach().await?;
+        let desk = self.desk().await?;
+        let plan = steps::plan::run(self, &desk).await?;
+        let sections = steps::section::run_all(self, &desk, &plan).await?;
+        let pages = steps::typeset::run(self, &desk, &plan, &sections).await?;
+        steps::finish::run(self, pages).await
+    }
+
+    /// Between two steps: whether the process wants to stop.
+    pub fn checkpoint(&self) -> Result<(), Stop> {
+        if self.drain.is_cancelled() { Err(Stop::GivenBack) } else { Ok(()) }
+    }
+
+    pub fn store(&self) -> &Store {
+        &self.tools.store
+    }
+
+    pub fn documents(&self) -> &Documents {
+        &self.tools.documents
+    }
+
+    pub fn fence(&self) -> Fenced<'_> {
+        Fenced { document_id: &self.job.document_id, job_id: &self.job.id, epoch: self.lease.epoch }
+    }
+
+    /// An empty checkpoint of this attempt.
+    pub fn step(&self, key: &str, input_hash: &str) -> step::Model {
+        step::Model {
+            job_id: self.job.id.clone(),
+            step_key: key.to_owned(),
+            input_hash: input_hash.to_owned(),
+            status: RUNNING.to_owned(),
+            epoch: self.lease.epoch,
+            content: None,
+            writer: String::new(),
+            input_tokens: 0,
+            output_tokens: 0,
+            done_at: None,
+        }
+    }
+
+    /// The checkpoint of a step, if it was made from the same input.
+    pub async fn kept(&self, key: &str, input_hash: &str) -> Result<Option<step::Model>, Stop> {
+        let kept = self.store().step(&self.job.id, key).await?;
+        Ok(kept.filter(|step| step.input_hash == input_hash))
+    }
+
+    /// How many sections are done.
+    pub async fn sections_done(&self) -> Result<usize, Stop> {
+        let done = step::Entity::find()
+            .filter(step::Column::JobId.eq(&self.job.id))
+            .filter(step::Column::StepKey.like("section:%"))
+            .filter(step::Column::Status.eq(DONE))
+            .all(self.store().database.reader())
+            .await?;
+        Ok(done.len())
+    }
+
+    /// Makes the job the document's own, once, and says that work begins.
+    async fn attach(&self) -> Result<(), Stop> {
+        const ATTACH: &str = "attach";
+        if self.kept(ATTACH, "").await?.is_none() {
+            let attached = self.documents().attach(&self.job.document_id, &self.job.id).await;
+            attached.map_err(|status| classify("document.AttachJob", &status))?;
+            let mut change = self.store().change(self.lease).await?;
+            let done_at = Some(change.at.unix_micros());
+            change.checkpoint(step::Model { status: DONE.to_owned(), done_at, ..self.step(ATTACH, "") }).await?;
+            change.set(job::Column::StepRetries, 0);
+            change.set(job::Column::CrashCount, 0);
+            change.commit().await?;
+        }
+        let generating = self.documents().report(self.fence(), doc::DocumentStatus::Generating, 0, "").await;
+        generating.map_err(|status| classify("document.ReportJob", &status))
+    }
+
+    async fn desk(&self) -> Result<Desk, Stop> {
+        let brief = self.documents().brief(&self.job.document_id).await;
+        let brief = brief.map_err(|status| classify("document.GetBrief", &status))?;
+        let document = brief.document.ok_or_else(|| Stop::retry("document.GetBrief answered no document"))?;
+        let sources = self.documents().sources(&self.job.document_id, &brief.sources).await;
+        let sources = sources.map_err(|status| classify("document.ReadSources", &status))?;
+        let digests: Vec<(&str, &str)> =
+            brief.sources.iter().map(|source| (source.id.as_str(), source.sha256.as_str())).collect();
+        let pages = u32::try_from(self.job.pages).unwrap_or(1).max(1);
+        // The model's name is not part of it: another model does not make what was written wrong.
+        let input_hash = input_hash(&(
+            &document.writer,
+            &document.title,
+            &document.topic,
+            &document.language,
+            pages,
+            &brief.chapter_titles,
+            digests,
+        ));
+        let task = Arc::new(Task {
+            title: document.title,
+            topic: document.topic,
+            language: document.language,
+            pages,
+            chapter_titles: brief.chapter_titles,
+            sources,
+        });
+        let writer = self.tools.writers.named(&document.writer)?;
+        let pen = writer.open(task.clone()).await?;
+        Ok(Desk { task, pen, input_hash })
+    }
+}
+
+/// SHA-256 of a value's JSON, hex.
+pub fn input_hash(value: &impl Serialize) -> String {
+    let json = serde_json::to_vec(value).expect("plain data");
+    hex::encode(Sha256::digest(json))
+}

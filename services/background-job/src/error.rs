@@ -1,0 +1,87 @@
+//! What can go wrong, for a caller and inside an attempt.
+
+use std::time::Duration;
+
+use quire_fault::{Fault, Kind, Violation, log_internal};
+use sea_orm::DbErr;
+
+/// Why a call was not answered.
+#[derive(Debug, thiserror::Error)]
+pub enum JobError {
+    #[error("there is no such job")]
+    NotFound,
+    #[error("this document has no paid order")]
+    PaymentRequired,
+    #[error("the request breaks a rule")]
+    Invalid(Vec<Violation>),
+    #[error("the page token is not one of ours")]
+    PageToken,
+    #[error("another service refused")]
+    Peer(Fault),
+    #[error("the database refused")]
+    Database(#[from] DbErr),
+}
+
+impl JobError {
+    pub fn fault(self) -> Fault {
+        match self {
+            Self::NotFound => Fault::new(Kind::NotFound, "JOB_NOT_FOUND", "there is no such job"),
+            Self::PaymentRequired => Fault::new(
+                Kind::PaymentRequired,
+                "PAYMENT_REQUIRED",
+                "this document must be paid before it is written",
+            ),
+            Self::Invalid(violations) => Fault::invalid(violations),
+            Self::PageToken => {
+                Fault::new(Kind::Malformed, "PAGE_TOKEN_INVALID", "the page token is not one of ours")
+            }
+            Self::Peer(fault) => fault,
+            Self::Database(error) => {
+                log_internal("background-job", &error);
+                Fault::internal()
+            }
+        }
+    }
+}
+
+impl From<JobError> for tonic::Status {
+    fn from(error: JobError) -> Self {
+        error.fault().into()
+    }
+}
+
+/// Why an attempt ends before its job is done.
+#[derive(Debug, thiserror::Error)]
+pub enum Stop {
+    /// The job belongs to another attempt: nothing may be written any more.
+    #[error("the lease is lost")]
+    LeaseLost,
+    #[error("cancelled")]
+    Cancelled,
+    /// The process is shutting down; the job goes back to the queue as it is.
+    #[error("given back")]
+    GivenBack,
+    /// The same step may succeed later.
+    #[error("{reason}")]
+    Retry { reason: String, after: Option<Duration> },
+    /// No retry can help.
+    #[error("{sentence}")]
+    Failed {
+        /// `snake_case`, for programs.
+        reason: &'static str,
+        /// For the customer: one sentence without internals.
+        sentence: String,
+    },
+    #[error("the database refused")]
+    Database(#[from] DbErr),
+}
+
+impl Stop {
+    pub fn failed(reason: &'static str, sentence: impl Into<String>) -> Self {
+        Self::Failed { reason, sentence: sentence.into() }
+    }
+
+    pub fn retry(reason: impl Into<String>) -> Self {
+        Self::Retry { reason: reason.into(), after: None }
+    }
+}

@@ -1,0 +1,185 @@
+//! Messages that other services must get, kept until they have them: how an order ended, and how a document ended
+//! that was not delivered.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use quire_database::now;
+use quire_fault::{Fault, Kind};
+use quire_proto::document::v1::DocumentStatus;
+use quire_proto::payment::v1::JobOutcome;
+use sea_orm::sea_query::{Expr, LockBehavior, LockType};
+use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use crate::peers::{Documents, Payments};
+use crate::retry;
+use crate::store::Store;
+use crate::store::entity::outbox;
+
+/// Kind of the message to payment.
+pub const SETTLE: &str = "settle";
+/// Kind of the message to document.
+pub const REPORT: &str = "report";
+
+const BATCH: u64 = 16;
+/// Longer than any delivery takes.
+const LEASE: Duration = Duration::from_secs(60);
+/// First backoff of a message.
+const BASE: Duration = Duration::from_millis(500);
+const POLL: Duration = Duration::from_secs(1);
+
+/// How a job ended that delivered nothing.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Report {
+    pub document_id: String,
+    pub epoch: i64,
+    /// Empty: it was cancelled.
+    pub failure: String,
+}
+
+impl Report {
+    pub fn payload(&self) -> Value {
+        serde_json::to_value(self).expect("plain fields")
+    }
+}
+
+#[derive(Deserialize)]
+struct Settle {
+    order_id: String,
+    outcome: String,
+}
+
+/// Delivers what waits.
+pub struct Relay {
+    pub store: Store,
+    pub documents: Documents,
+    pub payments: Payments,
+}
+
+impl Relay {
+    /// Runs until the shutdown.
+    pub async fn run(&self, shutdown: CancellationToken) {
+        let wake = self.store.wakes.outbox.clone();
+        loop {
+            let woken = wake.notified();
+            tokio::pin!(woken);
+            woken.as_mut().enable();
+            let found = tokio::select! {
+                found = self.pass() => found,
+                () = shutdown.cancelled() => return,
+            };
+            match found {
+                Ok(count) if count == BATCH as usize => continue,
+                Ok(_) => {}
+                Err(error) => tracing::warn!(%error, "the outbox cannot be read"),
+            }
+            tokio::select! {
+                () = &mut woken => {}
+                () = tokio::time::sleep(POLL) => {}
+                () = shutdown.cancelled() => return,
+            }
+        }
+    }
+
+    async fn pass(&self) -> Result<usize, DbErr> {
+        let due = self.take().await?;
+        let count = due.len();
+        for outcome in join_all(due.into_iter().map(|row| self.handle(row))).await {
+            outcome?;
+        }
+        Ok(count)
+    }
+
+    /// Leases the messages that are due.
+    async fn take(&self) -> Result<Vec<outbox::Model>, DbErr> {
+        let tx = self.store.database.begin_write().await?;
+        let now = now(&tx).await?;
+        let due = outbox::Entity::find()
+            .filter(outbox::Column::DoneAt.is_null())
+            .filter(outbox::Column::NextAt.lte(now.unix_micros()))
+            .filter(outbox::Column::LeasedUntil.lt(now.unix_micros()))
+            .order_by_asc(outbox::Column::NextAt)
+            .limit(BATCH)
+            .lock_with_behavior(LockType::Update, LockBehavior::SkipLocked)
+            .all(&tx)
+            .await?;
+        for row in &due {
+            outbox::Entity::update_many()
+                .col_expr(outbox::Column::LeasedUntil, Expr::value(now.plus(LEASE).unix_micros()))
+                .col_expr(outbox::Column::Attempts, Expr::value(row.attempts + 1))
+                .filter(outbox::Column::JobId.eq(&row.job_id))
+                .filter(outbox::Column::Kind.eq(&row.kind))
+                .exec(&tx)
+                .await?;
+        }
+        tx.commit().await?;
+        Ok(due)
+    }
+
+    #[tracing::instrument(skip_all, fields(job_id = row.job_id, kind = row.kind))]
+    async fn handle(&self, row: outbox::Model) -> Result<(), DbErr> {
+        let delivered = match row.kind.as_str() {
+            SETTLE => self.settle(&row).await,
+            REPORT => self.report(&row).await,
+            kind => unreachable!("no message of kind {kind} is ever posted"),
+        };
+        let done = match delivered {
+            Ok(()) => true,
+            Err(status) => {
+                let fault = Fault::from(&status);
+                // The document was deleted, or has another job by now: nobody waits for this report.
+                let refused = matches!(fault.kind, Kind::NotFound | Kind::Precondition | Kind::Conflict);
+                let moot = row.kind == REPORT && refused;
+                tracing::warn!(reason = fault.reason, message = fault.message, moot, "a message was not taken");
+                moot
+            }
+        };
+        let tx = self.store.database.begin_write().await?;
+        let now = now(&tx).await?;
+        let update = outbox::Entity::update_many()
+            .filter(outbox::Column::JobId.eq(&row.job_id))
+            .filter(outbox::Column::Kind.eq(&row.kind))
+            .col_expr(outbox::Column::LeasedUntil, Expr::value(0_i64));
+        let update = if done {
+            update.col_expr(outbox::Column::DoneAt, Expr::value(now.unix_micros()))
+        } else {
+            let delay = retry::delay(&self.store.world, BASE, row.attempts, None);
+            update.col_expr(outbox::Column::NextAt, Expr::value(now.plus(delay).unix_micros()))
+        };
+        update.exec(&tx).await?;
+        tx.commit().await
+    }
+
+    async fn settle(&self, row: &outbox::Model) -> Result<(), tonic::Status> {
+        let settle: Settle = read(&row.payload)?;
+        let outcome = JobOutcome::from_str_name(&settle.outcome);
+        let outcome = outcome.ok_or_else(|| tonic::Status::internal("the stored outcome is unknown"))?;
+        self.payments.settle(&settle.order_id, &row.job_id, outcome).await
+    }
+
+    async fn report(&self, row: &outbox::Model) -> Result<(), tonic::Status> {
+        let report: Report = read(&row.payload)?;
+        // The job may have ended before its first step, when the document did not know it yet.
+        self.documents.attach(&report.document_id, &row.job_id).await?;
+        let status = match report.failure.as_str() {
+            "" => DocumentStatus::Cancelled,
+            _ => DocumentStatus::Failed,
+        };
+        let fence = crate::peers::Fenced { document_id: &report.document_id, job_id: &row.job_id, epoch: report.epoch };
+        self.documents.report(fence, status, 0, &report.failure).await
+    }
+}
+
+fn read<T: serde::de::DeserializeOwned>(payload: &str) -> Result<T, tonic::Status> {
+    serde_json::from_str(payload).map_err(|_| tonic::Status::internal("the stored message cannot be read"))
+}
+
+/// Ends the leases that a dead process left; as [`crate::lease::expire_others`].
+pub async fn expire_leases(store: &Store) -> Result<(), DbErr> {
+    let tx = store.database.begin_write().await?;
+    outbox::Entity::update_many().col_expr(outbox::Column::LeasedUntil, Expr::value(0_i64)).exec(&tx).await?;
+    tx.commit().await
+}

@@ -1,0 +1,111 @@
+//! Taking the next job: waiting ones whose time has come, and running ones whose attempt is gone.
+
+use std::time::Duration;
+
+use quire_clock::Timestamp;
+use quire_database::now;
+use sea_orm::sea_query::Expr;
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, ExprTrait, QueryFilter, Statement,
+};
+use serde_json::json;
+
+use crate::ending::{self, Ending};
+use crate::events::Kind;
+use crate::lease::Lease;
+use crate::store::entity::{job, lease};
+use crate::store::{Change, Status, Store};
+
+/// A step at which this many attempts ended without a word is not tried again.
+const MAX_CRASHES: i32 = 3;
+
+/// What a look at the queue gave.
+pub enum Claim {
+    /// The job is ours.
+    Taken(Box<job::Model>, Lease),
+    /// Somebody else was faster, or a poisoned job was ended: look again.
+    Again,
+    Nothing,
+}
+
+/// Takes the next job, in one short transaction.
+///
+/// # Errors
+/// The database is gone or busy.
+pub async fn claim(store: &Store, worker: &str, length: Duration) -> Result<Claim, DbErr> {
+    let at = store.world.now();
+    let tx = store.database.begin_write().await?;
+    let now = now(&tx).await?;
+    let Some(job_id) = candidate(&tx, now).await? else {
+        return Ok(Claim::Nothing);
+    };
+    // On PostgreSQL the row locked above may be newer than the snapshot that chose it: look again.
+    let held = lease::Entity::find_by_id(&job_id).one(&tx).await?;
+    let job = job::Entity::find_by_id(&job_id).one(&tx).await?;
+    let (Some(held), Some(mut job)) = (held, job) else {
+        return Ok(Claim::Again);
+    };
+    let taken_over = match job.status() {
+        Status::Queued if job.run_at <= now.unix_micros() => false,
+        Status::Running if held.expires_at < now.unix_micros() => true,
+        _ => return Ok(Claim::Again),
+    };
+    let lease = Lease { job_id: job_id.clone(), epoch: held.epoch + 1, boot_id: store.boot_id.clone() };
+    lease::Entity::update_many()
+        .col_expr(lease::Column::Epoch, Expr::value(lease.epoch))
+        .col_expr(lease::Column::BootId, Expr::value(&*lease.boot_id))
+        .col_expr(lease::Column::Worker, Expr::value(worker))
+        .col_expr(lease::Column::ExpiresAt, Expr::value(now.plus(length).unix_micros()))
+        .filter(lease::Column::JobId.eq(&job_id))
+        .exec(&tx)
+        .await?;
+
+    let mut change = Change::new(tx, &job_id, at, store.wakes.clone());
+    if taken_over {
+        job.crash_count += 1;
+        change.set(job::Column::CrashCount, job.crash_count);
+        if job.crash_count >= MAX_CRASHES {
+            let sentence = "the work broke off three times at the same step".to_owned();
+            ending::write(&mut change, &job, &lease, Ending::Failed { reason: "poison", sentence }).await?;
+            change.commit().await?;
+            return Ok(Claim::Again);
+        }
+    }
+    job.attempt += 1;
+    job.status = Status::Running.name().to_owned();
+    change.set(job::Column::Attempt, job.attempt);
+    change.set(job::Column::Status, Status::Running.name());
+    change.event(Kind::Started, json!({ "attempt": job.attempt, "percent": job.percent }));
+    change.commit().await?;
+    Ok(Claim::Taken(Box::new(job), lease))
+}
+
+/// The longest waiting job that can be had; its lease row is locked on PostgreSQL. Rows that others hold are
+/// skipped there; SQLite has one writer at a time, which is us.
+async fn candidate(tx: &DatabaseTransaction, now: Timestamp) -> Result<Option<String>, DbErr> {
+    let backend = tx.get_database_backend();
+    let lock = match backend {
+        sea_orm::DatabaseBackend::Postgres => " FOR UPDATE OF held SKIP LOCKED",
+        _ => "",
+    };
+    let sql = format!(
+        "SELECT held.job_id AS job_id FROM job_leases held JOIN jobs job ON job.id = held.job_id
+         WHERE job.finished_at IS NULL
+           AND ((job.status = 'queued' AND job.run_at <= $1) OR (job.status = 'running' AND held.expires_at < $1))
+         ORDER BY job.run_at, job.created_at, job.id LIMIT 1{lock}"
+    );
+    let statement = Statement::from_sql_and_values(backend, sql, [now.unix_micros().into()]);
+    tx.query_one_raw(statement).await?.map(|row| row.try_get("", "job_id")).transpose()
+}
+
+/// Puts a job back into the queue as it is: no attempt of a step is spent.
+pub async fn give_back(store: &Store, lease: &Lease) -> Result<(), crate::error::Stop> {
+    let mut change = store.change(lease).await?;
+    lease.release(&change.tx).await?;
+    change.set(job::Column::Status, Status::Queued.name());
+    // The claim that comes next counts again; this one was not the job's fault.
+    change.set(job::Column::Attempt, Expr::col(job::Column::Attempt).sub(1));
+    change.commit().await?;
+    store.wakes.queue.notify_waiters();
+    Ok(())
+}

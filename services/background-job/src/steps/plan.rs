@@ -1,0 +1,98 @@
+//! The first step: chapters and sections.
+
+use quire_proto::document::v1 as doc;
+use serde_json::json;
+
+use super::PLANNED;
+use crate::attempt::{Attempt, Desk};
+use crate::error::Stop;
+use crate::events::Kind;
+use crate::recorder::{DONE, DRAFTED, Recorder, WRITTEN};
+use crate::retry::classify;
+use crate::store::entity::job;
+use crate::writer::{Draft, Plan};
+
+const KEY: &str = "plan";
+
+/// The plan, made now or before.
+///
+/// # Errors
+/// As [`Attempt::run`].
+pub async fn run(attempt: &Attempt<'_>, desk: &Desk) -> Result<Plan, Stop> {
+    attempt.checkpoint()?;
+    let kept = attempt.kept(KEY, &desk.input_hash).await?;
+    let mut step = attempt.step(KEY, &desk.input_hash);
+    let mut draft = Draft::default();
+    if let Some(kept) = kept {
+        let content = kept.content.as_deref().unwrap_or_default();
+        step.input_tokens = kept.input_tokens;
+        step.output_tokens = kept.output_tokens;
+        match kept.status.as_str() {
+            DONE => return read(content),
+            WRITTEN => {
+                let plan: Plan = read(content)?;
+                step.content = kept.content;
+                store(attempt, step, &plan).await?;
+                return Ok(plan);
+            }
+            DRAFTED => draft = read(content)?,
+            _ => {}
+        }
+    }
+    let mut change = attempt.store().change(attempt.lease).await?;
+    change.set(job::Column::Step, KEY);
+    change.commit().await?;
+    let mut recorder = Recorder::new(attempt.store(), attempt.lease, step, None);
+    let plan = recorder.listen(|sink| async move { desk.pen.plan(draft, &sink).await }).await?;
+    if plan.sections().next().is_none() {
+        return Err(Stop::failed("empty_plan", "the writer found nothing to write about"));
+    }
+    let mut step = recorder.step;
+    step.status = WRITTEN.to_owned();
+    step.content = Some(serde_json::to_string(&plan).expect("plain data"));
+    step.input_tokens = step.input_tokens.max(plan.usage.input_tokens);
+    step.output_tokens = step.output_tokens.max(plan.usage.output_tokens);
+    let change = attempt.store().change(attempt.lease).await?;
+    change.checkpoint(step.clone()).await?;
+    change.commit().await?;
+    store(attempt, step, &plan).await?;
+    Ok(plan)
+}
+
+/// Hands the outline to the document service, and closes the step.
+async fn store(attempt: &Attempt<'_>, mut step: crate::store::entity::step::Model, plan: &Plan) -> Result<(), Stop> {
+    let sent = attempt.documents().put_outline(attempt.fence(), outline(plan)).await;
+    sent.map_err(|status| classify("document.PutOutline", &status))?;
+    let sections = plan.sections().count();
+    let mut change = attempt.store().change(attempt.lease).await?;
+    step.status = DONE.to_owned();
+    step.done_at = Some(change.at.unix_micros());
+    change.checkpoint(step).await?;
+    change.set(job::Column::SectionsTotal, i32::try_from(sections).unwrap_or(i32::MAX));
+    change.set(job::Column::Percent, attempt.job.percent.max(PLANNED));
+    change.set(job::Column::StepRetries, 0);
+    change.set(job::Column::CrashCount, 0);
+    let chapters = plan.chapters.len();
+    change.event(Kind::Planned, json!({ "chapters": chapters, "sections": sections, "percent": PLANNED }));
+    Ok(change.commit().await?)
+}
+
+fn outline(plan: &Plan) -> doc::Outline {
+    let chapters = plan.chapters.iter().map(|chapter| doc::OutlineChapter {
+        title: chapter.title.clone(),
+        sections: chapter
+            .sections
+            .iter()
+            .map(|section| doc::OutlineSection {
+                key: section.key.clone(),
+                title: section.title.clone().unwrap_or_else(|| chapter.title.clone()),
+                written: false,
+            })
+            .collect(),
+    });
+    doc::Outline { chapters: chapters.collect() }
+}
+
+fn read<T: serde::de::DeserializeOwned>(content: &str) -> Result<T, Stop> {
+    serde_json::from_str(content).map_err(|_| Stop::failed("poison", "the stored plan cannot be read"))
+}

@@ -1,0 +1,154 @@
+//! The long step: every section, one after the other.
+
+use serde_json::json;
+
+use super::sections_percent;
+use crate::attempt::{Attempt, Desk, input_hash};
+use crate::error::Stop;
+use crate::events::Kind;
+use crate::recorder::{DONE, DRAFTED, Recorder, WRITTEN};
+use crate::retry::classify;
+use crate::store::entity::{job, step};
+use crate::writer::{Draft, Order, Plan, PlannedChapter, PlannedSection, Written};
+
+const STEP: &str = "section";
+
+/// One section's place in the plan.
+struct Place<'a> {
+    chapter: &'a PlannedChapter,
+    section: &'a PlannedSection,
+    /// Counted from 1.
+    number: usize,
+    total: usize,
+    step_key: String,
+    input_hash: String,
+}
+
+/// Every section of the plan, written now or before.
+///
+/// # Errors
+/// As [`Attempt::run`].
+pub async fn run_all(attempt: &Attempt<'_>, desk: &Desk, plan: &Plan) -> Result<Vec<Written>, Stop> {
+    let plan_hash = input_hash(plan);
+    let total = plan.sections().count();
+    let mut written = Vec::with_capacity(total);
+    for ((chapter, section), number) in plan.sections().zip(1..) {
+        attempt.checkpoint()?;
+        let place = Place {
+            chapter,
+            section,
+            number,
+            total,
+            step_key: format!("{STEP}:{}", section.key),
+            // Not the text before it: a section is not stale because its neighbour was written again.
+            input_hash: input_hash(&(&plan_hash, &section.key)),
+        };
+        written.push(run(attempt, desk, plan, &place, &written).await?);
+    }
+    Ok(written)
+}
+
+async fn run(
+    attempt: &Attempt<'_>,
+    desk: &Desk,
+    plan: &Plan,
+    place: &Place<'_>,
+    before: &[Written],
+) -> Result<Written, Stop> {
+    let kept = attempt.kept(&place.step_key, &place.input_hash).await?;
+    let mut step = attempt.step(&place.step_key, &place.input_hash);
+    let mut draft = Draft::default();
+    let restart = kept.is_some();
+    if let Some(kept) = kept {
+        let content = kept.content.as_deref().unwrap_or_default();
+        match kept.status.as_str() {
+            DONE => return read(content),
+            WRITTEN => {
+                let written: Written = read(content)?;
+                step = step::Model { epoch: attempt.lease.epoch, ..kept };
+                store(attempt, step, place, &written).await?;
+                return Ok(written);
+            }
+            DRAFTED => {
+                draft = read(content)?;
+                step = step::Model { epoch: attempt.lease.epoch, ..kept };
+            }
+            _ => {}
+        }
+    }
+
+    let started = json!({
+        "key": place.section.key,
+        "title": place.title(),
+        "section": place.number,
+        "sections": place.total,
+        "restart": restart,
+    });
+    let mut change = attempt.store().change(attempt.lease).await?;
+    change.checkpoint(step.clone()).await?;
+    change.set(job::Column::Step, STEP);
+    change.event(Kind::SectionStarted, started.clone());
+    change.commit().await?;
+
+    let mut recorder = Recorder::new(attempt.store(), attempt.lease, step, Some(started));
+    let order = Order { plan, key: &place.section.key, before };
+    let written = recorder.listen(|sink| async move { desk.pen.write(order, draft, &sink).await }).await?;
+
+    // Stored here before the document service gets it: what was paid for is safe first.
+    let mut change = attempt.store().change(attempt.lease).await?;
+    recorder.finish(&mut change);
+    let mut step = recorder.step;
+    step.status = WRITTEN.to_owned();
+    step.content = Some(serde_json::to_string(&written).expect("plain data"));
+    step.writer = written.writer.clone();
+    step.input_tokens = written.usage.input_tokens;
+    step.output_tokens = written.usage.output_tokens;
+    change.checkpoint(step.clone()).await?;
+    change.commit().await?;
+    store(attempt, step, place, &written).await?;
+    Ok(written)
+}
+
+/// Hands the section to the document service, and closes the step. Sending it twice does no harm.
+async fn store(
+    attempt: &Attempt<'_>,
+    mut step: step::Model,
+    place: &Place<'_>,
+    written: &Written,
+) -> Result<(), Stop> {
+    let documents = attempt.documents();
+    let sent = documents.put_section(attempt.fence(), &written.key, &written.blocks, &written.writer).await;
+    sent.map_err(|status| classify("document.PutSection", &status))?;
+    let done = attempt.sections_done().await? + 1;
+    let percent = attempt.job.percent.max(sections_percent(done, place.total));
+    let mut change = attempt.store().change(attempt.lease).await?;
+    step.status = DONE.to_owned();
+    step.done_at = Some(change.at.unix_micros());
+    change.checkpoint(step).await?;
+    change.set(job::Column::SectionsDone, i32::try_from(done).unwrap_or(i32::MAX));
+    change.set(job::Column::Percent, percent);
+    change.set(job::Column::StepRetries, 0);
+    change.set(job::Column::CrashCount, 0);
+    change.event(
+        Kind::SectionDone,
+        json!({
+            "key": place.section.key,
+            "title": place.title(),
+            "section": place.number,
+            "sections": place.total,
+            "writer": written.writer,
+            "percent": percent,
+        }),
+    );
+    Ok(change.commit().await?)
+}
+
+impl Place<'_> {
+    fn title(&self) -> &str {
+        self.section.title.as_deref().unwrap_or(&self.chapter.title)
+    }
+}
+
+fn read<T: serde::de::DeserializeOwned>(content: &str) -> Result<T, Stop> {
+    serde_json::from_str(content).map_err(|_| Stop::failed("poison", "a stored section cannot be read"))
+}

@@ -1,0 +1,132 @@
+//! Workers: each takes one job at a time and sees it through.
+
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
+
+use futures::FutureExt;
+use sea_orm::sea_query::Expr;
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::attempt::{Attempt, Tools};
+use crate::ending::{self, Ending};
+use crate::error::Stop;
+use crate::lease::{self, Lease, Signals};
+use crate::queue::{self, Claim};
+use crate::retry;
+use crate::store::entity::{job, lease as lease_row};
+
+/// Without a wake-up, a worker looks for work this often.
+const POLL: Duration = Duration::from_millis(500);
+
+/// How a worker works.
+#[derive(Debug, Clone)]
+pub struct Pace {
+    pub lease: Duration,
+    /// After the shutdown a job has this long to come to a checkpoint.
+    pub drain: Duration,
+    /// First backoff of a step.
+    pub retry_base: Duration,
+}
+
+/// Takes and does jobs until the shutdown.
+pub async fn run(name: String, tools: Tools, pace: Pace, shutdown: CancellationToken) {
+    let wake = tools.store.wakes.queue.clone();
+    while !shutdown.is_cancelled() {
+        // Registered before looking, so that a job that comes between the two is not slept over.
+        let woken = wake.notified();
+        tokio::pin!(woken);
+        woken.as_mut().enable();
+        match queue::claim(&tools.store, &name, pace.lease).await {
+            Ok(Claim::Taken(job, lease)) => {
+                work(&tools, &pace, &job, &lease, &shutdown).await;
+                continue;
+            }
+            Ok(Claim::Again) => continue,
+            Ok(Claim::Nothing) => {}
+            Err(error) => tracing::warn!(%error, "the queue cannot be read"),
+        }
+        tokio::select! {
+            () = &mut woken => {}
+            () = tokio::time::sleep(POLL) => {}
+            () = shutdown.cancelled() => {}
+        }
+    }
+}
+
+#[tracing::instrument(name = "attempt", skip_all, fields(job_id = job.id, attempt = job.attempt, epoch = lease.epoch))]
+async fn work(tools: &Tools, pace: &Pace, job: &job::Model, lease: &Lease, shutdown: &CancellationToken) {
+    let signals = Signals::default();
+    let keeper = {
+        let (store, lease, signals, length) = (tools.store.clone(), lease.clone(), signals.clone(), pace.lease);
+        AbortOnDropHandle::new(tokio::spawn(async move { lease::keep(&store, &lease, length, &signals).await }))
+    };
+    let drained = async {
+        shutdown.cancelled().await;
+        tokio::time::sleep(pace.drain).await;
+    };
+    let attempt = Attempt { tools, lease, job, drain: shutdown };
+    let outcome = tokio::select! {
+        biased;
+        () = signals.lost.cancelled() => Ok(Err(Stop::LeaseLost)),
+        () = signals.cancelled.cancelled() => Ok(Err(Stop::Cancelled)),
+        () = drained => Ok(Err(Stop::GivenBack)),
+        outcome = AssertUnwindSafe(attempt.run()).catch_unwind() => outcome,
+    };
+    let closed = match outcome {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(stop)) => close(tools, pace, lease, stop, shutdown).await,
+        Err(_) => {
+            tracing::error!("the attempt panicked");
+            abandon(tools, lease).await
+        }
+    };
+    match closed {
+        Ok(()) => {}
+        Err(Stop::LeaseLost) => tracing::warn!("another attempt has the job"),
+        // The lease runs out, and the job is taken over.
+        Err(error) => tracing::error!(%error, "the end of the attempt cannot be stored"),
+    }
+    drop(keeper);
+}
+
+/// Stores why an attempt ended early.
+async fn close(
+    tools: &Tools,
+    pace: &Pace,
+    lease: &Lease,
+    stop: Stop,
+    shutdown: &CancellationToken,
+) -> Result<(), Stop> {
+    match stop {
+        Stop::LeaseLost => Err(Stop::LeaseLost),
+        Stop::Cancelled => ending::end(&tools.store, lease, Ending::Cancelled).await,
+        Stop::GivenBack => queue::give_back(&tools.store, lease).await,
+        // While everything shuts down, the other services do too: that is no fault of the step.
+        Stop::Retry { .. } | Stop::Database(_) if shutdown.is_cancelled() => {
+            queue::give_back(&tools.store, lease).await
+        }
+        Stop::Retry { reason, after } => {
+            retry::postpone(&tools.store, lease, pace.retry_base, &reason, after).await
+        }
+        Stop::Failed { reason, sentence } => {
+            ending::end(&tools.store, lease, Ending::Failed { reason, sentence }).await
+        }
+        Stop::Database(error) => {
+            tracing::warn!(%error, "the database refused during a step");
+            retry::postpone(&tools.store, lease, pace.retry_base, "the database refused", None).await
+        }
+    }
+}
+
+/// Lets the lease run out now: the next claim counts a crash.
+async fn abandon(tools: &Tools, lease: &Lease) -> Result<(), Stop> {
+    let change = tools.store.change(lease).await?;
+    lease_row::Entity::update_many()
+        .col_expr(lease_row::Column::ExpiresAt, Expr::value(0_i64))
+        .filter(lease_row::Column::JobId.eq(&lease.job_id))
+        .exec(&change.tx)
+        .await?;
+    Ok(change.commit().await?)
+}

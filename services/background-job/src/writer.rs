@@ -1,0 +1,201 @@
+//! What a writer is: it plans a document and writes it section by section.
+//!
+//! The engine keeps everything a writer gives: text as it comes, the finished answer of a model before anything
+//! is made of it, and the section. A writer that is started again for the same section gets back what was kept,
+//! so that no model is paid twice for the same words.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use quire_manuscript::{Block, Reference};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::error::Stop;
+use crate::peers::SourceText;
+
+/// What shall be written.
+#[derive(Debug, Clone)]
+pub struct Task {
+    pub title: String,
+    pub topic: String,
+    /// BCP 47 primary language subtag.
+    pub language: String,
+    /// Pages of the delivered PDF.
+    pub pages: u32,
+    /// Chapter titles wished by the customer; may be empty.
+    pub chapter_titles: Vec<String>,
+    pub sources: Vec<SourceText>,
+}
+
+/// Chapters and sections, and what the writer wants to find again at each section.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    pub chapters: Vec<PlannedChapter>,
+    pub state: Value,
+    #[serde(skip)]
+    pub usage: Usage,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedChapter {
+    pub title: String,
+    pub sections: Vec<PlannedSection>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedSection {
+    /// Unique in the document: `2.1`.
+    pub key: String,
+    /// `None`: its blocks stand directly below the chapter's heading.
+    pub title: Option<String>,
+}
+
+impl Plan {
+    /// Every section in order, with its chapter.
+    pub fn sections(&self) -> impl Iterator<Item = (&PlannedChapter, &PlannedSection)> {
+        self.chapters.iter().flat_map(|chapter| chapter.sections.iter().map(move |section| (chapter, section)))
+    }
+}
+
+/// One section to be written.
+pub struct Order<'a> {
+    pub plan: &'a Plan,
+    pub key: &'a str,
+    /// The sections before it, in order.
+    pub before: &'a [Written],
+}
+
+/// A finished section.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Written {
+    pub key: String,
+    pub blocks: Vec<Block>,
+    /// `digest`, or the model's name.
+    pub writer: String,
+    /// What later sections must know of it; empty if they need nothing.
+    #[serde(default)]
+    pub summary: String,
+    #[serde(default)]
+    pub usage: Usage,
+}
+
+/// Tokens that were paid.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    pub input_tokens: i64,
+    pub output_tokens: i64,
+}
+
+impl std::ops::AddAssign for Usage {
+    fn add_assign(&mut self, other: Self) {
+        self.input_tokens += other.input_tokens;
+        self.output_tokens += other.output_tokens;
+    }
+}
+
+/// A model's answers so far for one step, as they came.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Draft {
+    /// One for each complete try.
+    pub answers: Vec<String>,
+    /// Of all of them.
+    pub usage: Usage,
+}
+
+/// Why a writer gave up.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    #[error("{reason}")]
+    Retry { reason: String, after: Option<Duration> },
+    #[error("{sentence}")]
+    Failed {
+        reason: &'static str,
+        /// For the customer: one sentence without internals.
+        sentence: String,
+    },
+    /// The engine listens no longer.
+    #[error("the attempt ended")]
+    Ended,
+}
+
+impl WriteError {
+    pub fn retry(reason: impl Into<String>) -> Self {
+        Self::Retry { reason: reason.into(), after: None }
+    }
+
+    pub fn failed(reason: &'static str, sentence: impl Into<String>) -> Self {
+        Self::Failed { reason, sentence: sentence.into() }
+    }
+}
+
+impl From<WriteError> for Stop {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Retry { reason, after } => Self::Retry { reason, after },
+            WriteError::Failed { reason, sentence } => Self::Failed { reason, sentence },
+            WriteError::Ended => Self::LeaseLost,
+        }
+    }
+}
+
+/// Writes documents of one kind.
+#[async_trait]
+pub trait Writer: Send + Sync {
+    /// Gets ready for one document; called once in each attempt.
+    ///
+    /// # Errors
+    /// The task is not one that this writer can do.
+    async fn open(&self, task: Arc<Task>) -> Result<Box<dyn Pen>, WriteError>;
+}
+
+/// A writer at work on one document.
+#[async_trait]
+pub trait Pen: Send + Sync {
+    async fn plan(&self, kept: Draft, sink: &Sink) -> Result<Plan, WriteError>;
+
+    async fn write(&self, order: Order<'_>, kept: Draft, sink: &Sink) -> Result<Written, WriteError>;
+
+    /// What the sections cite, in the order of first citation.
+    fn references(&self, sections: &[Written]) -> Vec<Reference>;
+
+    /// How the text was made, in one sentence in the document's language.
+    fn disclosure(&self) -> String;
+}
+
+/// Where a writer's text goes while it is written.
+pub struct Sink {
+    notes: mpsc::Sender<Note>,
+}
+
+/// What a writer tells the engine.
+pub(crate) enum Note {
+    Text(String),
+    Restart,
+    Keep(Draft, oneshot::Sender<()>),
+}
+
+impl Sink {
+    pub(crate) fn new(notes: mpsc::Sender<Note>) -> Self {
+        Self { notes }
+    }
+
+    /// The next piece of text, for those who follow the job.
+    pub async fn text(&self, piece: impl Into<String>) -> Result<(), WriteError> {
+        self.notes.send(Note::Text(piece.into())).await.map_err(|_| WriteError::Ended)
+    }
+
+    /// The text so far is void; the section starts again.
+    pub async fn restart(&self) -> Result<(), WriteError> {
+        self.notes.send(Note::Restart).await.map_err(|_| WriteError::Ended)
+    }
+
+    /// Stores a model's answers; returns when they are safe.
+    pub async fn keep(&self, draft: &Draft) -> Result<(), WriteError> {
+        let (stored, safe) = oneshot::channel();
+        self.notes.send(Note::Keep(draft.clone(), stored)).await.map_err(|_| WriteError::Ended)?;
+        safe.await.map_err(|_| WriteError::Ended)
+    }
+}

@@ -1,0 +1,202 @@
+//! What the job service does with a document: takes it, writes it behind a fence, reports where it stands.
+
+use quire_clock::World;
+use quire_fault::{Rule, Violation};
+use quire_manuscript::Block;
+use sea_orm::DatabaseTransaction;
+
+use crate::documents::status;
+use crate::error::DocumentError;
+use crate::files::Files;
+use crate::outline::{Outline, wished, written};
+use crate::status::Status;
+use crate::store::{DocumentRow, SectionRow, SourceRow, Store};
+use crate::store::{exports as export_rows, find, writing as rows};
+
+/// What the customer reads about a failure.
+const MAX_FAILURE: usize = 1000;
+const MAX_WRITER: usize = 200;
+
+/// A write is accepted only from the document's job, and from no older epoch than the newest seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fence {
+    pub job_id: String,
+    pub epoch: i64,
+}
+
+/// Everything a writer needs, without the text of the sources.
+pub struct Brief {
+    pub document: DocumentRow,
+    pub chapter_titles: Vec<String>,
+    pub sources: Vec<SourceRow>,
+}
+
+/// A section to be stored.
+pub struct NewSection {
+    pub key: String,
+    /// The manuscript's block tree.
+    pub blocks_json: String,
+    pub writer: String,
+}
+
+/// Where a job stands.
+pub struct Report {
+    pub status: Status,
+    /// Pages of the typeset PDF; only with [`Status::Completed`].
+    pub counted_pages: i32,
+    /// Only with [`Status::Failed`].
+    pub failure: String,
+}
+
+pub struct Writing {
+    pub store: Store,
+    pub files: Files,
+    pub world: World,
+}
+
+impl Writing {
+    /// Queues the document for a job. The same job again changes nothing.
+    ///
+    /// # Errors
+    /// A conflict while another job is at work.
+    pub async fn attach(&self, id: &str, job_id: &str) -> Result<(), DocumentError> {
+        if job_id.is_empty() {
+            return Err(DocumentError::field("job_id", Rule::Missing));
+        }
+        let row = self.store.document(id).await?.ok_or(DocumentError::NoDocument)?;
+        if row.job_id.as_deref() == Some(job_id) {
+            return Ok(());
+        }
+        if self.store.attach(id, job_id, self.world.now()).await? {
+            return Ok(());
+        }
+        // The same call may have been faster on another connection.
+        let row = self.store.document(id).await?.ok_or(DocumentError::NoDocument)?;
+        if row.job_id.as_deref() == Some(job_id) { Ok(()) } else { Err(DocumentError::OtherJob) }
+    }
+
+    pub async fn brief(&self, id: &str) -> Result<Brief, DocumentError> {
+        let document = self.store.document(id).await?.ok_or(DocumentError::NoDocument)?;
+        let sources = self.store.sources(id).await?;
+        Ok(Brief { chapter_titles: wished(&document)?, sources, document })
+    }
+
+    /// Stores the outline that will be written. Sections that stand in it unchanged keep their text, unless
+    /// an earlier job wrote it.
+    ///
+    /// # Errors
+    /// Fenced; not being written; every broken rule at once.
+    pub async fn put_outline(&self, id: &str, fence: &Fence, outline: &Outline) -> Result<(), DocumentError> {
+        let violations = outline.violations();
+        if !violations.is_empty() {
+            return Err(DocumentError::Invalid(violations));
+        }
+        let (transaction, row) = self.open(id, fence).await?;
+        being_written(&row)?;
+        let same_job = row.outline_job_id.as_deref() == Some(fence.job_id.as_str());
+        let earlier = if same_job { written(&row)? } else { None };
+        let kept = earlier.map(|earlier| outline.common_keys(&earlier)).unwrap_or_default();
+        rows::keep_sections(&transaction, id, kept).await?;
+        rows::set_outline(&transaction, id, &serde_json::to_string(outline)?, &fence.job_id).await?;
+        Ok(transaction.commit().await?)
+    }
+
+    /// Stores a section, in place of one with the same key.
+    ///
+    /// # Errors
+    /// Fenced; not being written; a key that is not in the outline; blocks that are no blocks.
+    pub async fn put_section(&self, id: &str, fence: &Fence, section: NewSection) -> Result<(), DocumentError> {
+        let mut violations = Vec::new();
+        if serde_json::from_str::<Vec<Block>>(&section.blocks_json).is_err() {
+            let rule = Rule::Value("this is not a list of manuscript blocks".to_owned());
+            violations.push(Violation::new("blocks_json", rule));
+        }
+        violations.extend(Violation::text_length("writer", &section.writer, 1, MAX_WRITER));
+        if !violations.is_empty() {
+            return Err(DocumentError::Invalid(violations));
+        }
+        let (transaction, row) = self.open(id, fence).await?;
+        being_written(&row)?;
+        let outline = written(&row)?.unwrap_or_default();
+        if !outline.sections().any(|planned| planned.key == section.key) {
+            let rule = Rule::Value("the outline has no section with this key".to_owned());
+            return Err(DocumentError::field("key", rule));
+        }
+        let row = SectionRow {
+            document_id: id.to_owned(),
+            section_key: section.key,
+            blocks: section.blocks_json,
+            writer: section.writer,
+            written_at: self.world.now().unix_micros(),
+        };
+        rows::put_section(&transaction, row).await?;
+        Ok(transaction.commit().await?)
+    }
+
+    /// Sets the status while and after the job runs. The present status again changes nothing.
+    ///
+    /// # Errors
+    /// Fenced; a move that is not allowed; completed without pages or without a PDF of this job.
+    pub async fn report(&self, id: &str, fence: &Fence, report: &Report) -> Result<(), DocumentError> {
+        let completed = report.status == Status::Completed;
+        if completed && report.counted_pages < 1 {
+            return Err(DocumentError::field("counted_pages", Rule::GreaterThanEqual(1)));
+        }
+        let (transaction, row) = self.open(id, fence).await?;
+        let present = status(&row)?;
+        if !present.may_report(report.status) {
+            return Err(DocumentError::State { status: present, refused: "its job cannot report this now" });
+        }
+        let mut stale = Vec::new();
+        if present != report.status {
+            if completed {
+                let pdf = export_rows::find(&transaction, id, crate::exports::Format::Pdf.name()).await?;
+                if pdf.is_none_or(|pdf| pdf.job_id != fence.job_id) {
+                    return Err(DocumentError::NoPdf);
+                }
+                stale = export_rows::remove_of_other_jobs(&transaction, id, &fence.job_id).await?;
+            }
+            let pages = if completed { report.counted_pages } else { 0 };
+            let failed = report.status == Status::Failed;
+            let failure: String = report.failure.chars().take(if failed { MAX_FAILURE } else { 0 }).collect();
+            rows::report(&transaction, id, report.status, pages, &failure).await?;
+        }
+        transaction.commit().await?;
+        self.files.remove(stale).await;
+        Ok(())
+    }
+
+    /// Refuses a job that has lost the document, before it sends a file.
+    pub async fn check_fence(&self, id: &str, fence: &Fence) -> Result<(), DocumentError> {
+        let (transaction, row) = self.open(id, fence).await?;
+        being_written(&row)?;
+        Ok(transaction.commit().await?)
+    }
+
+    /// Starts a write transaction behind the fence, and reads the document inside it.
+    pub async fn open(
+        &self,
+        id: &str,
+        fence: &Fence,
+    ) -> Result<(DatabaseTransaction, DocumentRow), DocumentError> {
+        let transaction = self.store.begin_write().await?;
+        let now = self.world.now();
+        if !rows::pass_fence(&transaction, id, (&fence.job_id, fence.epoch), now).await? {
+            drop(transaction);
+            let known = self.store.document(id).await?.is_some();
+            return Err(if known { DocumentError::Fenced } else { DocumentError::NoDocument });
+        }
+        let row = find(&transaction, id).await?.ok_or(DocumentError::NoDocument)?;
+        Ok((transaction, row))
+    }
+}
+
+/// # Errors
+/// `DOCUMENT_STATE` unless a job is at work.
+pub fn being_written(row: &DocumentRow) -> Result<(), DocumentError> {
+    let status = status(row)?;
+    if Status::ACTIVE.contains(&status) {
+        return Ok(());
+    }
+    Err(DocumentError::State { status, refused: "only a document that is being written takes text" })
+}

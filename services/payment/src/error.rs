@@ -1,0 +1,98 @@
+//! What callers of the payment service can tell apart, and its one mapping to a fault.
+
+use std::time::Duration;
+
+use quire_fault::{Fault, Kind, Violation, log_internal};
+use sea_orm::DbErr;
+
+use crate::provider::ProviderError;
+use crate::signature::SignatureError;
+
+#[derive(Debug, thiserror::Error)]
+pub enum PaymentError {
+    #[error("the request breaks a rule")]
+    Invalid(Vec<Violation>),
+    #[error("the total is more than one payment can be")]
+    TooExpensive,
+    #[error("there is no such order")]
+    OrderNotFound,
+    #[error("the document is already paid")]
+    AlreadyPaid,
+    #[error("a payment of the document is being processed")]
+    PaymentProcessing,
+    #[error("a payment of the document is being examined")]
+    Quarantined,
+    #[error("the previous checkout of the document is being closed")]
+    Closing,
+    #[error("the order is not paid")]
+    NotPaid,
+    #[error("the order belongs to another job")]
+    OtherJob,
+    #[error("the webhook body has more than {limit} bytes")]
+    BodyTooLarge { limit: usize },
+    #[error("the webhook body is not an event")]
+    Payload,
+    #[error(transparent)]
+    Signature(#[from] SignatureError),
+    /// A fault of another service, handed on unchanged.
+    #[error("{}", .0.message)]
+    Peer(Fault),
+    #[error("the payment provider failed")]
+    Provider(#[from] ProviderError),
+    #[error("the database failed")]
+    Database(#[from] DbErr),
+    #[error("a stored task cannot be read")]
+    Task(#[source] serde_json::Error),
+}
+
+impl From<PaymentError> for Fault {
+    fn from(error: PaymentError) -> Self {
+        let message = error.to_string();
+        match error {
+            PaymentError::Invalid(violations) => Fault::invalid(violations),
+            PaymentError::TooExpensive => Fault::new(Kind::Precondition, "AMOUNT_TOO_LARGE", message),
+            PaymentError::OrderNotFound => Fault::new(Kind::NotFound, "ORDER_NOT_FOUND", message),
+            PaymentError::AlreadyPaid => Fault::new(Kind::Conflict, "ALREADY_PAID", message),
+            PaymentError::PaymentProcessing => Fault::new(Kind::Conflict, "PAYMENT_PROCESSING", message),
+            PaymentError::Quarantined => Fault::new(Kind::Conflict, "PAYMENT_QUARANTINED", message),
+            PaymentError::Closing => Fault::new(Kind::Unavailable, "CHECKOUT_CLOSING", message)
+                .with_retry_after(Duration::from_secs(1)),
+            PaymentError::NotPaid => Fault::new(Kind::Precondition, "ORDER_NOT_PAID", message),
+            PaymentError::OtherJob => Fault::new(Kind::Precondition, "OTHER_JOB", message),
+            PaymentError::BodyTooLarge { .. } => Fault::new(Kind::TooLarge, "WEBHOOK_TOO_LARGE", message),
+            PaymentError::Payload => Fault::new(Kind::Malformed, "WEBHOOK_MALFORMED", message),
+            PaymentError::Signature(signature) => Fault::new(Kind::Malformed, signature.reason(), message),
+            PaymentError::Peer(fault) => fault,
+            PaymentError::Provider(provider) if provider.retryable() => {
+                tracing::warn!(error = %provider, "payment provider unavailable");
+                Fault::new(Kind::Unavailable, "PROVIDER_UNAVAILABLE", "the payment provider does not answer")
+                    .with_retry_after(Duration::from_secs(2))
+            }
+            PaymentError::Provider(provider) => {
+                log_internal("payment", &provider);
+                Fault::internal()
+            }
+            PaymentError::Database(database) => {
+                log_internal("payment", &database);
+                // A lock or a connection that could not be had is no lasting failure: the provider and the
+                // customer may send the same again.
+                if matches!(database, DbErr::ConnectionAcquire(_) | DbErr::Conn(_)) {
+                    Fault::new(Kind::Unavailable, "DATABASE_UNAVAILABLE", "the database does not answer")
+                        .with_retry_after(Duration::from_secs(1))
+                } else {
+                    Fault::internal()
+                }
+            }
+            PaymentError::Task(cause) => {
+                log_internal("payment", &cause);
+                Fault::internal()
+            }
+        }
+    }
+}
+
+impl From<PaymentError> for tonic::Status {
+    fn from(error: PaymentError) -> Self {
+        Fault::from(error).into()
+    }
+}

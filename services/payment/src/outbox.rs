@@ -1,0 +1,172 @@
+//! The outbox: tasks for others, written in the transaction that causes them and done later, at least once.
+
+use std::time::Duration;
+
+use quire_clock::World;
+use quire_database::Database;
+use sea_orm::sea_query::{LockBehavior, LockType, OnConflict};
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait, Condition, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait,
+    QueryFilter, QueryOrder, QuerySelect,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::backoff::full_jitter;
+use crate::error::PaymentError;
+use crate::store::entity::orders;
+use crate::store::entity::outbox::{self, Model as Row, TaskKind};
+
+/// A claimed row is this worker's for so long. Longer than a send may take.
+const LEASE: Duration = Duration::from_secs(30);
+const FIRST_WAIT: Duration = Duration::from_millis(500);
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// After so many failures a task is given up, except the start of a paid job, which never is.
+const MAX_ATTEMPTS: i32 = 50;
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Task {
+    StartJob { user_id: String, pages: i32 },
+    ReleaseDocument,
+    Refund { payment_id: String, amount_minor: i64, currency: String },
+}
+
+impl Task {
+    fn kind(&self) -> TaskKind {
+        match self {
+            Self::StartJob { .. } => TaskKind::StartJob,
+            Self::ReleaseDocument => TaskKind::ReleaseDocument,
+            Self::Refund { .. } => TaskKind::Refund,
+        }
+    }
+}
+
+/// Writes a task. The intent is unique: the same one again changes nothing.
+pub(crate) async fn enqueue(
+    txn: &DatabaseTransaction,
+    world: &World,
+    intent: String,
+    order: &orders::Model,
+    task: &Task,
+) -> Result<(), PaymentError> {
+    let row = outbox::ActiveModel {
+        id: Set(world.id()),
+        intent: Set(intent),
+        order_id: Set(order.id.clone()),
+        document_id: Set(order.document_id.clone()),
+        kind: Set(task.kind()),
+        payload: Set(serde_json::to_string(task).map_err(PaymentError::Task)?),
+        attempts: Set(0),
+        // Due at once.
+        next_at: Set(0),
+        lease_until: Set(0),
+        lease_epoch: Set(0),
+        created_at: Set(world.now().unix_micros()),
+        done_at: Set(None),
+        dead_at: Set(None),
+        last_error: Set(String::new()),
+    };
+    let conflict = OnConflict::column(outbox::Column::Intent).do_nothing().to_owned();
+    outbox::Entity::insert(row).on_conflict(conflict).exec_without_returning(txn).await?;
+    Ok(())
+}
+
+/// Takes tasks that are due, each under a lease with a new epoch. Two workers never get the same one while its
+/// lease lasts.
+pub(crate) async fn claim(database: &Database, limit: u64) -> Result<Vec<Row>, DbErr> {
+    // Most of the time nothing is due, and then no write transaction is needed to find out.
+    let now = quire_database::now(database.reader()).await?.unix_micros();
+    if outbox::Entity::find().filter(due(now)).one(database.reader()).await?.is_none() {
+        return Ok(Vec::new());
+    }
+    let txn = database.begin_write().await?;
+    let now = quire_database::now(&txn).await?;
+    let mut select = outbox::Entity::find()
+        .filter(due(now.unix_micros()))
+        .order_by_asc(outbox::Column::NextAt)
+        .order_by_asc(outbox::Column::Id)
+        .limit(limit);
+    if database.is_postgres() {
+        select = select.lock_with_behavior(LockType::Update, LockBehavior::SkipLocked);
+    }
+    let mut claimed = Vec::new();
+    for mut row in select.all(&txn).await? {
+        let columns = outbox::ActiveModel {
+            lease_until: Set(now.plus(LEASE).unix_micros()),
+            lease_epoch: Set(row.lease_epoch + 1),
+            attempts: Set(row.attempts.saturating_add(1)),
+            ..Default::default()
+        };
+        if update(&txn, &row, columns).await? {
+            row.lease_epoch += 1;
+            row.attempts = row.attempts.saturating_add(1);
+            claimed.push(row);
+        }
+    }
+    txn.commit().await?;
+    Ok(claimed)
+}
+
+/// Marks a claimed task as done. `false`: the lease was lost and somebody else has the task.
+pub(crate) async fn finish(txn: &DatabaseTransaction, world: &World, row: &Row) -> Result<bool, DbErr> {
+    let columns = outbox::ActiveModel {
+        done_at: Set(Some(world.now().unix_micros())),
+        last_error: Set(String::new()),
+        ..Default::default()
+    };
+    update(txn, row, columns).await
+}
+
+/// Gives a claimed task back after a failure, to be tried later or given up.
+pub(crate) async fn postpone(
+    database: &Database,
+    world: &World,
+    row: &Row,
+    error: &str,
+) -> Result<(), DbErr> {
+    let attempt = u32::try_from(row.attempts.saturating_sub(1)).unwrap_or_default();
+    let wait = full_jitter(world, FIRST_WAIT, LONGEST_WAIT, attempt);
+    let many = row.attempts >= MAX_ATTEMPTS;
+    let dead = many && row.kind != TaskKind::StartJob;
+    if many {
+        tracing::error!(intent = row.intent, attempts = row.attempts, dead, error, "outbox task keeps failing");
+    } else {
+        tracing::warn!(intent = row.intent, attempts = row.attempts, error, "outbox task failed");
+    }
+    let txn = database.begin_write().await?;
+    let now = quire_database::now(&txn).await?;
+    let columns = outbox::ActiveModel {
+        next_at: Set(now.plus(wait).unix_micros()),
+        lease_until: Set(0),
+        dead_at: Set(dead.then(|| now.unix_micros())),
+        last_error: Set(error.to_owned()),
+        ..Default::default()
+    };
+    // If the lease was lost, whoever has it now also decides about the next try.
+    update(&txn, row, columns).await?;
+    txn.commit().await
+}
+
+/// Fenced: changes the row only in the epoch in which it was read.
+async fn update(
+    connection: &impl ConnectionTrait,
+    row: &Row,
+    columns: outbox::ActiveModel,
+) -> Result<bool, DbErr> {
+    let updated = outbox::Entity::update_many()
+        .set(columns)
+        .filter(outbox::Column::Id.eq(&row.id))
+        .filter(outbox::Column::LeaseEpoch.eq(row.lease_epoch))
+        .filter(outbox::Column::DoneAt.is_null())
+        .exec(connection)
+        .await?;
+    Ok(updated.rows_affected == 1)
+}
+
+fn due(now: i64) -> Condition {
+    Condition::all()
+        .add(outbox::Column::DoneAt.is_null())
+        .add(outbox::Column::DeadAt.is_null())
+        .add(outbox::Column::NextAt.lte(now))
+        .add(outbox::Column::LeaseUntil.lte(now))
+}

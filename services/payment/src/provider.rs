@@ -1,0 +1,191 @@
+//! The client of the payment provider: Stripe, or anything that speaks its API.
+
+mod error;
+mod session;
+
+use std::time::Duration;
+
+use quire_clock::World;
+use reqwest::{Client, Method, RequestBuilder};
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use tracing::Instrument;
+use url::Url;
+
+pub use error::ProviderError;
+pub(crate) use session::{CheckoutSession, PaymentStatus, Reference, SessionStatus};
+
+use crate::backoff::full_jitter;
+
+const DEADLINE: Duration = Duration::from_secs(10);
+const CONNECT_DEADLINE: Duration = Duration::from_secs(3);
+/// Tries of one call, all with the same idempotency key.
+const TRIES: u32 = 3;
+const FIRST_WAIT: Duration = Duration::from_millis(200);
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
+
+/// Where the provider is and how to sign in there.
+#[derive(Debug, Clone)]
+pub struct ProviderSettings {
+    pub url: Url,
+    pub api_key: SecretString,
+}
+
+/// Talks to the provider. Cheap to clone.
+#[derive(Clone)]
+pub struct Stripe {
+    http: Client,
+    base: String,
+    api_key: SecretString,
+    world: World,
+}
+
+/// Money that goes back.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RefundRequest<'a> {
+    pub(crate) payment_id: &'a str,
+    pub(crate) amount_minor: i64,
+    pub(crate) order_id: &'a str,
+}
+
+#[derive(Deserialize)]
+struct RefundAnswer {
+    status: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Ignored {}
+
+impl Stripe {
+    /// # Errors
+    /// The HTTP client cannot be made.
+    pub fn new(settings: &ProviderSettings, world: World) -> Result<Self, ProviderError> {
+        let mut builder = Client::builder()
+            .timeout(DEADLINE)
+            .connect_timeout(CONNECT_DEADLINE)
+            .redirect(reqwest::redirect::Policy::none());
+        if is_loopback(&settings.url) {
+            // A proxy of the environment cannot reach this machine's own ports.
+            builder = builder.no_proxy();
+        }
+        let http = builder.build().map_err(|_| ProviderError::Client)?;
+        let base = settings.url.as_str().trim_end_matches('/').to_owned();
+        Ok(Self { http, base, api_key: settings.api_key.clone(), world })
+    }
+
+    /// Opens a hosted checkout. The same key and form answer the same session.
+    pub(crate) async fn create_checkout_session(
+        &self,
+        idempotency_key: &str,
+        form: &str,
+    ) -> Result<CheckoutSession, ProviderError> {
+        self.patiently("create_checkout_session", || {
+            self.post("/v1/checkout/sessions", idempotency_key, form.to_owned())
+        })
+        .await
+    }
+
+    /// How a checkout stands now.
+    pub(crate) async fn retrieve_checkout_session(&self, id: &str) -> Result<CheckoutSession, ProviderError> {
+        let id: String = url::form_urlencoded::byte_serialize(id.as_bytes()).collect();
+        let path = format!("/v1/checkout/sessions/{id}");
+        self.patiently("retrieve_checkout_session", || self.request(Method::GET, &path)).await
+    }
+
+    /// Sends money back. One try: the caller keeps the wish and repeats it with the same key.
+    ///
+    /// # Errors
+    /// Also when the provider says that the refund itself failed. Already refunded is no error.
+    pub(crate) async fn refund(
+        &self,
+        idempotency_key: &str,
+        refund: RefundRequest<'_>,
+    ) -> Result<(), ProviderError> {
+        let form = url::form_urlencoded::Serializer::new(String::new())
+            .append_pair("payment_intent", refund.payment_id)
+            .append_pair("amount", &refund.amount_minor.to_string())
+            .append_pair("metadata[order_id]", refund.order_id)
+            .finish();
+        let request = self.post("/v1/refunds", idempotency_key, form);
+        match self.call::<RefundAnswer>("refund", request).await {
+            Ok(answer) => match answer.status.as_deref() {
+                Some("failed" | "canceled") => Err(ProviderError::RefundFailed),
+                _ => Ok(()),
+            },
+            // A refund whose answer was lost longer ago than keys are kept, or one made by hand.
+            Err(ProviderError::Refused { code, .. }) if code == "charge_already_refunded" => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether the provider answers and accepts the key.
+    ///
+    /// # Errors
+    /// What stands in the way.
+    pub async fn ping(&self) -> Result<(), ProviderError> {
+        let request = self.request(Method::GET, "/v1/balance");
+        self.call::<Ignored>("balance", request).await.map(|_| ())
+    }
+
+    /// Repeats a call while the failure may pass.
+    async fn patiently<T, F>(&self, operation: &'static str, build: F) -> Result<T, ProviderError>
+    where
+        T: DeserializeOwned,
+        F: Fn() -> RequestBuilder,
+    {
+        let mut attempt = 0;
+        loop {
+            let error = match self.call(operation, build()).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            attempt += 1;
+            if !error.retryable() || attempt == TRIES {
+                return Err(error);
+            }
+            let jitter = full_jitter(&self.world, FIRST_WAIT, LONGEST_WAIT, attempt);
+            tokio::time::sleep(error.retry_after().map_or(jitter, |asked| asked.min(LONGEST_WAIT))).await;
+        }
+    }
+
+    async fn call<T: DeserializeOwned>(
+        &self,
+        operation: &'static str,
+        request: RequestBuilder,
+    ) -> Result<T, ProviderError> {
+        let span = tracing::info_span!("stripe", otel.kind = "client", operation);
+        async {
+            let response = request.send().await.map_err(ProviderError::from_transport)?;
+            let (status, headers) = (response.status(), response.headers().clone());
+            let body = response.bytes().await.map_err(ProviderError::from_transport)?;
+            if !status.is_success() {
+                return Err(ProviderError::from_answer(status, &headers, &body));
+            }
+            serde_json::from_slice(&body).map_err(ProviderError::Unreadable)
+        }
+        .instrument(span)
+        .await
+    }
+
+    fn post(&self, path: &str, idempotency_key: &str, form: String) -> RequestBuilder {
+        self.request(Method::POST, path)
+            .header("Idempotency-Key", idempotency_key)
+            .header(reqwest::header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(form)
+    }
+
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.http.request(method, format!("{}{path}", self.base)).bearer_auth(self.api_key.expose_secret())
+    }
+}
+
+/// Whether the address is on this machine.
+pub(crate) fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        Some(url::Host::Domain(name)) => name == "localhost",
+        None => false,
+    }
+}

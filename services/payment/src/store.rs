@@ -1,0 +1,192 @@
+//! Reads and writes of orders, inbox and audit that several rules share.
+
+pub(crate) mod entity;
+
+use quire_clock::World;
+use sea_orm::sea_query::OnConflict;
+use sea_orm::{
+    ActiveModelTrait, ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait,
+    IntoActiveModel, QueryFilter, QueryOrder, QuerySelect,
+};
+
+use entity::inbox::{self, InboxStatus};
+use entity::orders::{self, OrderStatus};
+use entity::{audit, outbox};
+
+/// Inserts an order unless the document has a live one. Tells whether it did.
+pub(crate) async fn insert_order(txn: &DatabaseTransaction, order: &orders::Model) -> Result<bool, DbErr> {
+    let insert = orders::Entity::insert(order.clone().into_active_model());
+    let rows = insert.on_conflict(OnConflict::new().do_nothing().to_owned()).exec_without_returning(txn).await?;
+    Ok(rows == 1)
+}
+
+pub(crate) async fn order(
+    connection: &impl ConnectionTrait,
+    id: &str,
+) -> Result<Option<orders::Model>, DbErr> {
+    orders::Entity::find_by_id(id).one(connection).await
+}
+
+/// The order, locked until the end of the transaction. On SQLite the transaction itself is the lock.
+pub(crate) async fn lock_order(txn: &DatabaseTransaction, id: &str) -> Result<Option<orders::Model>, DbErr> {
+    orders::Entity::find_by_id(id).lock_exclusive().one(txn).await
+}
+
+/// The one order of a document that is or may still be paid.
+pub(crate) async fn live_order(
+    connection: &impl ConnectionTrait,
+    document_id: &str,
+) -> Result<Option<orders::Model>, DbErr> {
+    orders::Entity::find()
+        .filter(orders::Column::DocumentId.eq(document_id))
+        .filter(orders::Column::Status.is_in(OrderStatus::LIVE))
+        .one(connection)
+        .await
+}
+
+/// Orders of a user with ids below `before`, newest first.
+pub(crate) async fn orders_of_user(
+    connection: &impl ConnectionTrait,
+    user_id: &str,
+    before: Option<&str>,
+    limit: u64,
+) -> Result<Vec<orders::Model>, DbErr> {
+    let mut select = orders::Entity::find().filter(orders::Column::UserId.eq(user_id));
+    if let Some(before) = before {
+        select = select.filter(orders::Column::Id.lt(before));
+    }
+    // UUIDv7: the order of ids is the order of time.
+    select.order_by_desc(orders::Column::Id).limit(limit).all(connection).await
+}
+
+/// Open orders whose time was up before `moment`.
+pub(crate) async fn overdue_orders(
+    connection: &impl ConnectionTrait,
+    moment: i64,
+    limit: u64,
+) -> Result<Vec<orders::Model>, DbErr> {
+    orders::Entity::find()
+        .filter(orders::Column::Status.eq(OrderStatus::Open))
+        .filter(orders::Column::ExpiresAt.lte(moment))
+        .order_by_asc(orders::Column::ExpiresAt)
+        .limit(limit)
+        .all(connection)
+        .await
+}
+
+/// A change of status and why.
+pub(crate) struct Step<'a> {
+    pub(crate) to: OrderStatus,
+    /// The event, service or task that causes it.
+    pub(crate) actor: &'a str,
+    pub(crate) detail: &'a str,
+}
+
+/// Changes the status of an order that this transaction has locked, with `columns` besides, and writes the
+/// audit row.
+pub(crate) async fn advance(
+    txn: &DatabaseTransaction,
+    world: &World,
+    order: &orders::Model,
+    mut columns: orders::ActiveModel,
+    step: Step<'_>,
+) -> Result<(), DbErr> {
+    columns.status = Set(step.to);
+    let updated = orders::Entity::update_many()
+        .set(columns)
+        .filter(orders::Column::Id.eq(&order.id))
+        .filter(orders::Column::Status.eq(order.status))
+        .exec(txn)
+        .await?;
+    if updated.rows_affected != 1 {
+        return Err(DbErr::RecordNotUpdated);
+    }
+    audit(txn, world, order, step).await
+}
+
+/// Writes an audit row. `step.to` equals the order's status when something happened that did not change it.
+pub(crate) async fn audit(
+    txn: &DatabaseTransaction,
+    world: &World,
+    order: &orders::Model,
+    step: Step<'_>,
+) -> Result<(), DbErr> {
+    let name = |status: OrderStatus| sea_orm::ActiveEnum::to_value(&status);
+    let row = audit::ActiveModel {
+        id: Set(world.id()),
+        order_id: Set(order.id.clone()),
+        from_status: Set(name(order.status)),
+        to_status: Set(name(step.to)),
+        actor: Set(step.actor.to_owned()),
+        detail: Set(step.detail.to_owned()),
+        at: Set(world.now().unix_micros()),
+    };
+    audit::Entity::insert(row).exec_without_returning(txn).await.map(|_| ())
+}
+
+/// Inserts an event unless it is there. Tells whether it did. A concurrent insert of the same event is waited
+/// for, so that `false` means that the event is stored for good.
+pub(crate) async fn insert_event(txn: &DatabaseTransaction, event: inbox::Model) -> Result<bool, DbErr> {
+    let conflict = OnConflict::column(inbox::Column::EventId).do_nothing().to_owned();
+    let insert = inbox::Entity::insert(event.into_active_model()).on_conflict(conflict);
+    Ok(insert.exec_without_returning(txn).await? == 1)
+}
+
+pub(crate) async fn event_is_stored(connection: &impl ConnectionTrait, event_id: &str) -> Result<bool, DbErr> {
+    Ok(inbox::Entity::find_by_id(event_id).one(connection).await?.is_some())
+}
+
+pub(crate) async fn finish_event(
+    txn: &DatabaseTransaction,
+    event_id: &str,
+    status: InboxStatus,
+    reason: &str,
+) -> Result<(), DbErr> {
+    let row = inbox::ActiveModel {
+        event_id: Set(event_id.to_owned()),
+        status: Set(status),
+        reason: Set(reason.to_owned()),
+        ..Default::default()
+    };
+    row.update(txn).await.map(|_| ())
+}
+
+/// The events that came before their order.
+pub(crate) async fn parked_events(
+    txn: &DatabaseTransaction,
+    order_id: &str,
+) -> Result<Vec<inbox::Model>, DbErr> {
+    inbox::Entity::find()
+        .filter(inbox::Column::OrderId.eq(order_id))
+        .filter(inbox::Column::Status.eq(InboxStatus::Parked))
+        .order_by_asc(inbox::Column::ReceivedAt)
+        .all(txn)
+        .await
+}
+
+/// Makes whoever parks an event of an order and whoever creates that order follow each other: without it both
+/// could look before the other has committed, and the event would sleep for ever. On SQLite write transactions
+/// follow each other anyway.
+pub(crate) async fn serialize_on_order(txn: &DatabaseTransaction, order_id: &str) -> Result<(), DbErr> {
+    if txn.get_database_backend() != sea_orm::DatabaseBackend::Postgres {
+        return Ok(());
+    }
+    let sql = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))";
+    let statement = sea_orm::Statement::from_sql_and_values(txn.get_database_backend(), sql, [order_id.into()]);
+    txn.execute_raw(statement).await.map(|_| ())
+}
+
+/// Whether the document is still to be released from an earlier order.
+pub(crate) async fn release_is_pending(
+    connection: &impl ConnectionTrait,
+    document_id: &str,
+) -> Result<bool, DbErr> {
+    let row = outbox::Entity::find()
+        .filter(outbox::Column::DocumentId.eq(document_id))
+        .filter(outbox::Column::Kind.eq(outbox::TaskKind::ReleaseDocument))
+        .filter(outbox::Column::DoneAt.is_null())
+        .filter(outbox::Column::DeadAt.is_null())
+        .one(connection)
+        .await?;
+    Ok(row.is_some())
+}

@@ -1,0 +1,7 @@
+//! The tables as SeaORM sees them.
+
+pub(crate) mod audit;
+pub(crate) mod inbox;
+pub(crate) mod ledger;
+pub(crate) mod orders;
+pub(crate) mod outbox;

@@ -1,0 +1,41 @@
+//! Every verified event of the provider, once.
+
+use sea_orm::entity::prelude::*;
+
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "inbox_events")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub event_id: String,
+    pub kind: String,
+    /// The body as it came. It is JSON, and so text.
+    pub payload: String,
+    pub sha256: String,
+    pub status: InboxStatus,
+    pub reason: String,
+    pub order_id: Option<String>,
+    pub received_at: i64,
+}
+
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+/// What became of an event.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum)]
+#[sea_orm(rs_type = "String", db_type = "Text")]
+pub enum InboxStatus {
+    /// Only inside the transaction that stores it.
+    #[sea_orm(string_value = "received")]
+    Received,
+    /// Waits for its order.
+    #[sea_orm(string_value = "parked")]
+    Parked,
+    #[sea_orm(string_value = "done")]
+    Done,
+    #[sea_orm(string_value = "ignored")]
+    Ignored,
+    #[sea_orm(string_value = "quarantined")]
+    Quarantined,
+}
