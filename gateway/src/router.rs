@@ -58,7 +58,7 @@ pub(crate) fn router(state: Arc<State>) -> Router {
         .route("/sign-in", get(sign_in::page))
         .route("/sign-in.js", get(sign_in::script))
         .route("/payment/success", get(sign_in::paid))
-        .route("/payment/cancelled", get(sign_in::cancelled))
+        .route("/payment/cancel", get(sign_in::cancelled))
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))
         .method_not_allowed_fallback(method_not_allowed)

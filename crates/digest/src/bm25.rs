@@ -55,7 +55,8 @@ impl Index {
             }
             counted.push(counts);
         }
-        index.average = index.lengths.iter().map(|n| f64::from(*n)).sum::<f64>() / index.lengths.len().max(1) as f64;
+        index.average =
+            index.lengths.iter().map(|n| f64::from(*n)).sum::<f64>() / index.lengths.len().max(1) as f64;
         index.sign(&counted);
         index
     }
@@ -83,7 +84,8 @@ impl Index {
             for (passage, count) in &self.postings[*term as usize] {
                 let length = f64::from(self.lengths[*passage as usize]) / self.average.max(1.0);
                 let count = f64::from(*count);
-                scores[*passage as usize] += weight * rarity * count * (K1 + 1.0) / (count + K1 * (1.0 - B + B * length));
+                scores[*passage as usize] +=
+                    weight * rarity * count * (K1 + 1.0) / (count + K1 * (1.0 - B + B * length));
             }
         }
         scores
@@ -119,11 +121,21 @@ impl Index {
         self.names.len()
     }
 
+    /// The stems of a language of the corpus.
+    pub fn stems_of(&self, language: &str) -> &Stems {
+        let known = self.languages.iter().find(|(known, _)| known == language);
+        &known.expect("every passage's language was indexed").1
+    }
+
     fn stems(&mut self, language: &str) -> &Stems {
-        let at = self.languages.iter().position(|(known, _)| known == language).unwrap_or_else(|| {
-            self.languages.push((language.to_owned(), Stems::new(language)));
-            self.languages.len() - 1
-        });
+        let at = self
+            .languages
+            .iter()
+            .position(|(known, _)| known == language)
+            .unwrap_or_else(|| {
+                self.languages.push((language.to_owned(), Stems::new(language)));
+                self.languages.len() - 1
+            });
         &self.languages[at].1
     }
 
@@ -141,11 +153,17 @@ impl Index {
     fn sign(&mut self, counted: &[BTreeMap<u32, u32>]) {
         self.signed = vec![Vec::new(); self.names.len()];
         for (passage, counts) in counted.iter().enumerate() {
-            let mut weights: Vec<(u32, f64)> =
-                counts.iter().map(|(term, count)| (*term, (1.0 + f64::from(*count).ln()) * self.rarity(*term))).collect();
+            let mut weights: Vec<(u32, f64)> = counts
+                .iter()
+                .map(|(term, count)| (*term, (1.0 + f64::from(*count).ln()) * self.rarity(*term)))
+                .collect();
             weights.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
             weights.truncate(SIGNATURE);
-            let length = weights.iter().map(|(_, weight)| weight * weight).sum::<f64>().sqrt();
+            let length = weights
+                .iter()
+                .map(|(_, weight)| weight * weight)
+                .sum::<f64>()
+                .sqrt();
             for (term, weight) in &mut weights {
                 *weight /= length.max(f64::MIN_POSITIVE);
                 self.signed[*term as usize].push((passage as u32, *weight));
@@ -161,17 +179,33 @@ mod tests {
 
     #[test]
     fn a_cyrillic_query_finds_the_cyrillic_passage() {
-        let texts = ["Пакеты устанавливаются с сервера.", "Ядро управляет памятью.", "The kernel rests."];
-        let index = Index::build(texts.iter().zip(["ru", "ru", "en"]).map(|(text, language)| (language, (*text).to_owned())));
+        let texts = [
+            "Пакеты устанавливаются с сервера.",
+            "Ядро управляет памятью.",
+            "The kernel rests.",
+        ];
+        let index = Index::build(
+            texts
+                .iter()
+                .zip(["ru", "ru", "en"])
+                .map(|(text, language)| (language, (*text).to_owned())),
+        );
         let mut query = Query::new();
         index.add(&mut query, "управление ядром", 1.0);
         let scores = index.scores(&query);
-        assert!(scores[1] > 0.0 && scores[1] > scores[0] && scores[2] == 0.0, "{scores:?}");
+        assert!(
+            scores[1] > 0.0 && scores[1] > scores[0] && scores[2] == 0.0,
+            "{scores:?}"
+        );
     }
 
     #[test]
     fn a_passage_is_most_like_itself() {
-        let texts = ["The tide turns at noon.", "The tide turns at night.", "A castle has towers."];
+        let texts = [
+            "The tide turns at noon.",
+            "The tide turns at night.",
+            "A castle has towers.",
+        ];
         let index = Index::build(texts.iter().map(|text| ("en", (*text).to_owned())));
         let likeness = index.likeness(0);
         assert!((likeness[&0] - 1.0).abs() < 1e-9);

@@ -16,7 +16,10 @@ pub struct PageMetrics {
 
 impl Default for PageMetrics {
     fn default() -> Self {
-        Self { characters_per_page: CHARACTERS_PER_PAGE, fixed_pages: FIXED_PAGES }
+        Self {
+            characters_per_page: CHARACTERS_PER_PAGE,
+            fixed_pages: FIXED_PAGES,
+        }
     }
 }
 
@@ -48,16 +51,25 @@ impl PageMetrics {
 
     /// Characters of quotation to select for a document of `target_pages`, surplus included.
     pub fn budget(&self, target_pages: u32) -> u64 {
-        (f64::from(self.body_pages(target_pages)) * f64::from(self.characters_per_page) * SURPLUS).round() as u64
+        (f64::from(self.body_pages(target_pages)) * f64::from(self.characters_per_page) * SURPLUS).round()
+            as u64
     }
 }
 
 impl Corpus {
     /// The honest maximum: what [`crate::plan`] and [`crate::assign`] can really fill from these sources.
     pub fn capacity(&self, metrics: &PageMetrics) -> Capacity {
-        let quotable: u64 = self.passages.iter().map(|passage| u64::from(passage.characters)).sum();
+        let quotable: u64 = self
+            .passages
+            .iter()
+            .map(|passage| u64::from(passage.characters))
+            .sum();
         let usable_characters = (quotable as f64 * USABLE) as u64;
-        let body = (usable_characters as f64 / (f64::from(metrics.characters_per_page.max(1)) * SURPLUS)) as u32;
-        Capacity { usable_characters, max_pages: if body == 0 { 0 } else { body + metrics.fixed_pages } }
+        let body =
+            (usable_characters as f64 / (f64::from(metrics.characters_per_page.max(1)) * SURPLUS)) as u32;
+        Capacity {
+            usable_characters,
+            max_pages: if body == 0 { 0 } else { body + metrics.fixed_pages },
+        }
     }
 }

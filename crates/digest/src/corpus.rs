@@ -6,7 +6,7 @@ use unicode_segmentation::UnicodeSegmentation;
 use crate::bm25::Index;
 use crate::duplicates::Seen;
 use crate::layout::running_text;
-use crate::lexicon::{self, Words};
+use crate::lexicon::{self, Ear, Words};
 use crate::paragraphs::{Kind, Paragraph, paragraphs};
 use crate::sentences::{Candidate, candidates};
 use crate::verbatim::normalise_page;
@@ -75,16 +75,33 @@ const CHARACTERS: usize = 900;
 impl Corpus {
     /// Reads the sources. The same sources in the same order give the same corpus with the same sentence ids.
     pub fn build(sources: &[SourceText]) -> Self {
-        let mut reader = Reader::default();
+        let mut reader = Reader::new();
         for source in sources {
             reader.read(source);
         }
-        let Reader { sources, sentences, passages, headings, characters, .. } = reader;
+        let Reader {
+            sources,
+            sentences,
+            passages,
+            headings,
+            characters,
+            ..
+        } = reader;
         let index = Index::build(passages.iter().map(|passage: &Passage| {
-            (sources[passage.source as usize].language, text_of(&sentences, passage))
+            (
+                sources[passage.source as usize].language,
+                text_of(&sentences, passage),
+            )
         }));
         let language = dominant(&sources, &characters).to_owned();
-        Self { sources, sentences, passages, headings, index, language }
+        Self {
+            sources,
+            sentences,
+            passages,
+            headings,
+            index,
+            language,
+        }
     }
 
     /// The language of most of the quotable text, as a two-letter code; `en` for an empty corpus.
@@ -104,22 +121,32 @@ impl Corpus {
 
 fn text_of(sentences: &[Sentence], passage: &Passage) -> String {
     let range = passage.first as usize..(passage.first + passage.count) as usize;
-    sentences[range].iter().map(|sentence| sentence.text.as_str()).collect::<Vec<_>>().join(" ")
+    sentences[range]
+        .iter()
+        .map(|sentence| sentence.text.as_str())
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 fn dominant(sources: &[Source], characters: &[u64]) -> &'static str {
     let mut totals: Vec<(&'static str, u64)> = Vec::new();
     for (source, characters) in sources.iter().zip(characters) {
-        match totals.iter_mut().find(|(language, _)| *language == source.language) {
+        match totals
+            .iter_mut()
+            .find(|(language, _)| *language == source.language)
+        {
             Some(total) => total.1 += characters,
             None => totals.push((source.language, *characters)),
         }
     }
     // The first of equals: `max_by_key` would take the last.
-    totals.iter().rev().max_by_key(|(_, total)| *total).map_or("en", |(language, _)| language)
+    totals
+        .iter()
+        .rev()
+        .max_by_key(|(_, total)| *total)
+        .map_or("en", |(language, _)| language)
 }
 
-#[derive(Default)]
 struct Reader {
     sources: Vec<Source>,
     sentences: Vec<Sentence>,
@@ -127,19 +154,32 @@ struct Reader {
     headings: Vec<Heading>,
     characters: Vec<u64>,
     seen: Seen,
+    ear: Ear,
 }
 
 /// What stays the same while one source is read.
 struct Frame {
     source: u32,
     language: &'static str,
-    words: &'static Words,
+    words: Words,
     cyrillic: bool,
     /// Each page as it is compared with quotations.
     pages: Vec<String>,
 }
 
 impl Reader {
+    fn new() -> Self {
+        Self {
+            sources: Vec::new(),
+            sentences: Vec::new(),
+            passages: Vec::new(),
+            headings: Vec::new(),
+            characters: Vec::new(),
+            seen: Seen::default(),
+            ear: Ear::new(),
+        }
+    }
+
     fn read(&mut self, source: &SourceText) {
         let paragraphs = paragraphs(&running_text(&source.pages), !source.has_pages);
         let sample = sample(&paragraphs);
@@ -167,31 +207,44 @@ impl Reader {
             }
         }
         self.close_heading(own_headings);
-        self.characters.push(self.passages[before..].iter().map(|passage| u64::from(passage.characters)).sum());
+        self.characters.push(
+            self.passages[before..]
+                .iter()
+                .map(|passage| u64::from(passage.characters))
+                .sum(),
+        );
     }
 
     fn heading(&mut self, frame: &Frame, paragraph: &Paragraph, level: u8, own: usize) {
         self.close_heading(own);
         let first = self.passages.len() as u32;
         if is_cyrillic(&paragraph.text) == frame.cyrillic {
-            self.headings.push(Heading { source: frame.source, level, text: paragraph.text.clone(), passages: first..first });
+            self.headings.push(Heading {
+                source: frame.source,
+                level,
+                text: paragraph.text.clone(),
+                passages: first..first,
+            });
         }
     }
 
     fn close_heading(&mut self, own: usize) {
         let end = self.passages.len() as u32;
-        if let Some(last) = self.headings[own..].last_mut().filter(|last| last.passages.end == last.passages.start) {
+        if let Some(last) = self.headings[own..]
+            .last_mut()
+            .filter(|last| last.passages.end == last.passages.start)
+        {
             last.passages.end = end;
         }
     }
 
     fn paragraph(&mut self, frame: &Frame, paragraph: &Paragraph) {
-        if is_foreign(frame, &paragraph.text) {
+        if is_foreign(frame, &self.ear, &paragraph.text) {
             return;
         }
         let mut run: Vec<Candidate<'_>> = Vec::new();
         let mut runs = Vec::new();
-        for (place, candidate) in candidates(&paragraph.text, frame.words).into_iter().enumerate() {
+        for (place, candidate) in candidates(&paragraph.text, &frame.words).into_iter().enumerate() {
             let tail = place == 0 && paragraph.carried_over;
             let quotable = candidate.fit && !tail && !self.is_repeated(candidate.text);
             if !quotable || !candidate.follows || run.is_empty() {
@@ -216,9 +269,18 @@ impl Reader {
     }
 
     /// Adds a passage if it can stand alone; says whether it did.
-    fn passage(&mut self, frame: &Frame, paragraph: &Paragraph, chunk: &[Candidate<'_>], follows: bool) -> bool {
+    fn passage(
+        &mut self,
+        frame: &Frame,
+        paragraph: &Paragraph,
+        chunk: &[Candidate<'_>],
+        follows: bool,
+    ) -> bool {
         // A question whose answer is not quoted leads nowhere.
-        let kept = chunk.iter().rposition(|one| !one.text.ends_with('?')).map_or(0, |last| last + 1);
+        let kept = chunk
+            .iter()
+            .rposition(|one| !one.text.ends_with('?'))
+            .map_or(0, |last| last + 1);
         let chunk = &chunk[..kept];
         let text = chunk.iter().map(|one| one.text).collect::<Vec<_>>().join(" ");
         let words = text.unicode_words().count();
@@ -238,8 +300,8 @@ impl Reader {
             first,
             count: chunk.len() as u32,
             characters: text.chars().count() as u32,
-            standing: standing(&text, chunk.len(), paragraph.kind, frame.words),
-            defining: is_defining(chunk[0].text, frame.words),
+            standing: standing(&text, chunk.len(), paragraph.kind, &frame.words),
+            defining: is_defining(chunk[0].text, &frame.words),
             follows,
         });
         kept > 0
@@ -279,13 +341,32 @@ fn standing(text: &str, sentences: usize, kind: Kind, words: &Words) -> f64 {
     }
     let lower = format!(" {} ", text.to_lowercase());
     // Text that points elsewhere in its source ("see Section 4.2") says little outside it.
-    if [" see section", " see chapter", "the section ", " described in ", " described above", " below", " listed in ", "documented in ", "siehe ", "kapitel ", "abschnitt", "раздел ", "смотрите", "глав", "sezione"].iter().any(|mark| lower.contains(mark)) {
+    if [
+        " see section",
+        " see chapter",
+        "the section ",
+        " described in ",
+        " described above",
+        " below",
+        " listed in ",
+        "documented in ",
+        "siehe ",
+        "kapitel ",
+        "abschnitt",
+        "раздел ",
+        "смотрите",
+        "глав",
+        "sezione",
+    ]
+    .iter()
+    .any(|mark| lower.contains(mark))
+    {
         standing *= 0.7;
     }
     if text.contains('?') {
         standing *= 0.8;
     }
-    if sentences == 1 && lower.unicode_words().any(|word| words.pointing.contains(&word)) {
+    if sentences == 1 && lower.unicode_words().any(|word| words.pointing.contains(word)) {
         standing *= 0.5;
     }
     standing
@@ -295,12 +376,17 @@ fn standing(text: &str, sentences: usize, kind: Kind, words: &Words) -> f64 {
 fn is_defining(sentence: &str, words: &Words) -> bool {
     const EARLY: usize = 50;
     let start: String = sentence.chars().take(EARLY).collect::<String>().to_lowercase();
-    words.defining.iter().any(|mark| start.contains(mark)) && !start.starts_with("if ") && !start.starts_with("when ")
+    words.defining.iter().any(|mark| start.contains(mark))
+        && !start.starts_with("if ")
+        && !start.starts_with("when ")
 }
 
 fn sample(paragraphs: &[Paragraph]) -> String {
     let mut sample = String::new();
-    for paragraph in paragraphs.iter().filter(|paragraph| paragraph.kind == Kind::Prose) {
+    for paragraph in paragraphs
+        .iter()
+        .filter(|paragraph| paragraph.kind == Kind::Prose)
+    {
         sample.push_str(&paragraph.text);
         sample.push('\n');
         if sample.len() > 40_000 {
@@ -311,16 +397,19 @@ fn sample(paragraphs: &[Paragraph]) -> String {
 }
 
 fn is_cyrillic(text: &str) -> bool {
-    let cyrillic = text.chars().filter(|c| matches!(c, '\u{400}'..='\u{52f}')).count();
+    let cyrillic = text
+        .chars()
+        .filter(|c| matches!(c, '\u{400}'..='\u{52f}'))
+        .count();
     cyrillic * 2 > text.chars().filter(|c| c.is_alphabetic()).count()
 }
 
 /// A paragraph left in another language than its source's (an untranslated part, a quotation).
-fn is_foreign(frame: &Frame, text: &str) -> bool {
+fn is_foreign(frame: &Frame, ear: &Ear, text: &str) -> bool {
     if is_cyrillic(text) != frame.cyrillic {
         return true;
     }
-    lexicon::looks_like_another(text, frame.language)
+    ear.hears_another(text, frame.language)
 }
 
 #[cfg(test)]
@@ -328,7 +417,12 @@ mod tests {
     use super::*;
 
     fn source(pages: &[&str]) -> SourceText {
-        SourceText { id: "s".into(), title: "Tides".into(), pages: pages.iter().map(|page| (*page).to_owned()).collect(), has_pages: true }
+        SourceText {
+            id: "s".into(),
+            title: "Tides".into(),
+            pages: pages.iter().map(|page| (*page).to_owned()).collect(),
+            has_pages: true,
+        }
     }
 
     #[test]
@@ -336,8 +430,18 @@ mod tests {
         let first = "The sea rises twice on every day of the year. The moon is what pulls the water towards";
         let second = "The Shetland coast in the far north. Fishermen wait for the flood in every harbour.";
         let corpus = Corpus::build(&[source(&[first, second])]);
-        let texts: Vec<&str> = corpus.sentences.iter().map(|sentence| sentence.text.as_str()).collect();
-        assert_eq!(texts, ["The sea rises twice on every day of the year.", "Fishermen wait for the flood in every harbour."]);
+        let texts: Vec<&str> = corpus
+            .sentences
+            .iter()
+            .map(|sentence| sentence.text.as_str())
+            .collect();
+        assert_eq!(
+            texts,
+            [
+                "The sea rises twice on every day of the year.",
+                "Fishermen wait for the flood in every harbour."
+            ]
+        );
         assert_eq!(corpus.sentences[1].page, 1);
     }
 
@@ -354,7 +458,10 @@ mod tests {
     #[test]
     fn a_sentence_in_two_sources_is_kept_once() {
         let text = "The moon pulls the water of every sea on the globe towards itself.";
-        let other = SourceText { id: "t".into(), ..source(&[text]) };
+        let other = SourceText {
+            id: "t".into(),
+            ..source(&[text])
+        };
         assert_eq!(Corpus::build(&[source(&[text]), other]).sentence_count(), 1);
     }
 

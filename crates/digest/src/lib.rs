@@ -18,6 +18,7 @@ mod lexicon;
 mod outline;
 mod paragraphs;
 mod plan;
+mod planner;
 mod sentences;
 mod stems;
 mod verbatim;

@@ -30,7 +30,10 @@ const STRUCTURED: usize = 3;
 impl Topic {
     /// Characters of quotable text below the heading.
     pub fn material(&self, corpus: &Corpus) -> u64 {
-        self.passages.iter().map(|passage| u64::from(corpus.passages[*passage as usize].characters)).sum()
+        self.passages
+            .iter()
+            .map(|passage| u64::from(corpus.passages[*passage as usize].characters))
+            .sum()
     }
 }
 
@@ -42,7 +45,11 @@ pub fn topics(corpus: &Corpus) -> Vec<Topic> {
         if source.language != corpus.language() {
             continue;
         }
-        let own: Vec<&Heading> = corpus.headings.iter().filter(|heading| heading.source as usize == at).collect();
+        let own: Vec<&Heading> = corpus
+            .headings
+            .iter()
+            .filter(|heading| heading.source as usize == at)
+            .collect();
         for topic in of_source(&own, &stems) {
             merge(&mut topics, topic);
         }
@@ -61,20 +68,34 @@ pub fn is_telling(title: &str, stems: &Stems) -> bool {
         && letters >= 4
         && letters * 10 >= title.chars().count() * 6
         && sentences == 0
-        && !title.contains(['=', '/', '\\', '<', '{', '$', '\u{300}', '”', '_', '@'])
-        && !lexicon::GENERIC.contains(&lower.trim_end_matches(['?', '.', ':']))
-        && !lexicon::BACK_MATTER.contains(&lower.as_str())
+        && !title.contains(['=', '\\', '<', '{', '$', '\u{300}', '”', '_', '@'])
+        && !title
+            .split_whitespace()
+            .any(|word| word.starts_with('/') || word.contains("//"))
+        && !lexicon::lists(lexicon::GENERIC, lower.trim_end_matches(['?', '.', ':']))
+        && !lexicon::lists(lexicon::BACK_MATTER, &lower)
         && !stems.of(title).is_empty()
 }
 
 fn of_source(headings: &[&Heading], stems: &Stems) -> Vec<Topic> {
-    let structured = headings.iter().filter(|heading| heading.level != UNKNOWN_LEVEL).count() >= STRUCTURED;
-    let headings: Vec<&&Heading> = headings.iter().filter(|heading| !structured || heading.level != UNKNOWN_LEVEL).collect();
-    let Some(end) = headings.last().map(|last| last.passages.end) else { return Vec::new() };
+    let structured = headings
+        .iter()
+        .filter(|heading| heading.level != UNKNOWN_LEVEL)
+        .count()
+        >= STRUCTURED;
+    let headings: Vec<&&Heading> = headings
+        .iter()
+        .filter(|heading| !structured || heading.level != UNKNOWN_LEVEL)
+        .collect();
+    let Some(end) = headings.last().map(|last| last.passages.end) else {
+        return Vec::new();
+    };
     let levels: BTreeSet<u8> = headings.iter().map(|heading| heading.level).collect();
     // A level with one heading is the source's own title.
     let count = |level: u8| headings.iter().filter(|heading| heading.level == level).count();
-    let Some(top) = levels.iter().copied().find(|level| count(*level) > 1) else { return Vec::new() };
+    let Some(top) = levels.iter().copied().find(|level| count(*level) > 1) else {
+        return Vec::new();
+    };
     let below = levels.iter().copied().find(|level| *level > top);
     let mut topics: Vec<Topic> = Vec::new();
     for (at, heading) in headings.iter().enumerate() {
@@ -105,11 +126,17 @@ fn of_source(headings: &[&Heading], stems: &Stems) -> Vec<Topic> {
 }
 
 fn cleaned(title: &str) -> String {
-    title.trim_end_matches([':', '.', ' ', ',', ';']).trim_matches(['*', '`']).to_owned()
+    title
+        .trim_end_matches([':', '.', ' ', ',', ';'])
+        .trim_matches(['*', '`'])
+        .to_owned()
 }
 
 fn merge(topics: &mut Vec<Topic>, topic: Topic) {
-    let Some(known) = topics.iter_mut().find(|known| likeness(&known.stems, &topic.stems) >= SAME) else {
+    let Some(known) = topics
+        .iter_mut()
+        .find(|known| likeness(&known.stems, &topic.stems) >= SAME)
+    else {
         topics.push(topic);
         return;
     };

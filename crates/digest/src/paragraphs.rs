@@ -43,7 +43,10 @@ const HEADING_CHARACTERS: usize = 200;
 /// Splits the pages of one source. `plain` says that the text may carry Markdown.
 pub fn paragraphs(pages: &[Vec<Line>], plain: bool) -> Vec<Paragraph> {
     let vocabulary = Vocabulary::of(pages);
-    let unwrapped = pages.iter().flatten().any(|line| matches!(line, Line::Text(text) if text.chars().count() > UNWRAPPED));
+    let unwrapped = pages
+        .iter()
+        .flatten()
+        .any(|line| matches!(line, Line::Text(text) if text.chars().count() > UNWRAPPED));
     let mut out: Vec<Paragraph> = Vec::new();
     for (page, lines) in pages.iter().enumerate() {
         let groups = groups(lines, plain, unwrapped);
@@ -59,11 +62,25 @@ pub fn paragraphs(pages: &[Vec<Line>], plain: bool) -> Vec<Paragraph> {
                 awaited = Awaited::Title;
                 continue;
             }
-            let chapter_title = std::mem::take(&mut awaited) != Awaited::Nothing && joined.chars().count() <= HEADING_CHARACTERS / 2;
-            let joined = if chapter_title && !joined.chars().any(char::is_lowercase) { sentence_case(&joined) } else { joined };
-            let heading = if chapter_title { Some((1, joined.clone())) } else { heading(&group, &joined, plain) };
+            let chapter_title = std::mem::take(&mut awaited) != Awaited::Nothing
+                && joined.chars().count() <= HEADING_CHARACTERS / 2;
+            let joined = if chapter_title && !joined.chars().any(char::is_lowercase) {
+                sentence_case(&joined)
+            } else {
+                joined
+            };
+            let heading = if chapter_title {
+                Some((1, joined.clone()))
+            } else {
+                heading(&group, &joined, plain)
+            };
             if let Some((level, text)) = heading {
-                out.push(Paragraph { page, kind: Kind::Heading(level), text, carried_over: false });
+                out.push(Paragraph {
+                    page,
+                    kind: Kind::Heading(level),
+                    text,
+                    carried_over: false,
+                });
                 continue;
             }
             if group.is_listing() {
@@ -71,10 +88,23 @@ pub fn paragraphs(pages: &[Vec<Line>], plain: bool) -> Vec<Paragraph> {
             }
             let text = if plain { without_markdown(&joined) } else { joined };
             let kind = if group.item { Kind::Item } else { Kind::Prose };
-            let previous = out.iter().rev().find(|before| !matches!(before.kind, Kind::Heading(_)));
-            let first_of_page = !out.iter().rev().take_while(|before| before.page == page).any(|before| before.page == page);
-            let carried_over = first_of_page && !group.item && previous.is_some_and(|before| !ends_sentence(&before.text));
-            out.push(Paragraph { page, kind, text, carried_over });
+            let previous = out
+                .iter()
+                .rev()
+                .find(|before| !matches!(before.kind, Kind::Heading(_)));
+            let first_of_page = !out
+                .iter()
+                .rev()
+                .take_while(|before| before.page == page)
+                .any(|before| before.page == page);
+            let carried_over =
+                first_of_page && !group.item && previous.is_some_and(|before| !ends_sentence(&before.text));
+            out.push(Paragraph {
+                page,
+                kind,
+                text,
+                carried_over,
+            });
         }
     }
     out
@@ -100,7 +130,12 @@ impl Group {
         let long = self.lines.iter().filter(|line| line.chars().count() > 45).count();
         let ended = self.lines.iter().filter(|line| ends_sentence(line)).count();
         // Entries of a column each start anew; lines of prose go on in small letters.
-        let reads_on = self.lines.iter().skip(1).filter(|line| line.chars().next().is_some_and(char::is_lowercase)).count();
+        let reads_on = self
+            .lines
+            .iter()
+            .skip(1)
+            .filter(|line| line.chars().next().is_some_and(char::is_lowercase))
+            .count();
         let column = self.lines.len() >= 4 && long * 4 < self.lines.len() && ended * 3 < self.lines.len();
         code * 3 >= self.lines.len() || column && reads_on * 2 < self.lines.len()
     }
@@ -119,19 +154,36 @@ fn groups(lines: &[Line], plain: bool, unwrapped: bool) -> Vec<Group> {
         if plain && (text.starts_with("```") || text.starts_with("~~~")) {
             fenced = !fenced;
         }
-        if fenced || is_code(text) && !(plain && text.starts_with('#')) || plain && (text.starts_with("```") || text.starts_with("~~~")) {
+        if fenced
+            || is_code(text) && !(plain && text.starts_with('#'))
+            || plain && (text.starts_with("```") || text.starts_with("~~~"))
+        {
             (open, soft) = (false, false);
             continue;
         }
         let (item, body) = strip_bullet(text, plain);
         let place = at as f64 / lines.len() as f64;
-        let starts_new = item || unwrapped || number_prefix(body).is_some_and(|(parts, _)| parts > 1) || plain && body.starts_with('#');
+        let starts_new = item
+            || unwrapped
+            || number_prefix(body).is_some_and(|(parts, _)| parts > 1)
+            || plain && body.starts_with('#');
         let reads_on = body.chars().next().is_some_and(char::is_lowercase);
         match groups.last_mut().filter(|_| open && !starts_new) {
-            Some(last) if !soft || reads_on && last.lines.last().is_some_and(|line| !ends_sentence(line) && !line.ends_with(':')) => {
+            Some(last)
+                if !soft
+                    || reads_on
+                        && last
+                            .lines
+                            .last()
+                            .is_some_and(|line| !ends_sentence(line) && !line.ends_with(':')) =>
+            {
                 last.lines.push(body.to_owned());
             }
-            _ => groups.push(Group { lines: vec![body.to_owned()], item, place }),
+            _ => groups.push(Group {
+                lines: vec![body.to_owned()],
+                item,
+                place,
+            }),
         }
         open = !(plain && body.starts_with('#'));
         soft = false;
@@ -141,7 +193,9 @@ fn groups(lines: &[Line], plain: bool, unwrapped: bool) -> Vec<Group> {
 
 /// Takes footnotes off a page's end: numbered paragraphs below its middle and all that follows them.
 fn without_footnotes(mut groups: Vec<Group>) -> Vec<Group> {
-    let first = groups.iter().position(|group| group.place > 0.4 && !group.item && is_footnote(&group.lines[0]));
+    let first = groups
+        .iter()
+        .position(|group| group.place > 0.4 && !group.item && is_footnote(&group.lines[0]));
     if let Some(first) = first {
         groups.truncate(first);
     }
@@ -149,9 +203,16 @@ fn without_footnotes(mut groups: Vec<Group>) -> Vec<Group> {
 }
 
 fn is_footnote(line: &str) -> bool {
-    let marker = line.chars().take_while(|c| c.is_numeric() || "*†‡".contains(*c)).count();
+    let marker = line
+        .chars()
+        .take_while(|c| c.is_numeric() || "*†‡".contains(*c))
+        .count();
     let rest = line.chars().skip(marker).collect::<String>();
-    let starts = rest.trim_start().chars().next().is_some_and(|c| c.is_uppercase() || c == '/');
+    let starts = rest
+        .trim_start()
+        .chars()
+        .next()
+        .is_some_and(|c| c.is_uppercase() || c == '/');
     (1..=3).contains(&marker) && starts && line.chars().count() > 60
 }
 
@@ -166,7 +227,9 @@ fn strip_bullet(text: &str, plain: bool) -> (bool, &str) {
     let digits = text.chars().take_while(|c| c.is_ascii_digit()).count();
     let letter = usize::from(digits == 0 && first.is_alphabetic());
     let marker = digits + letter * first.len_utf8();
-    if (1..=2).contains(&digits) && text[marker..].starts_with(") ") || letter == 1 && text[marker..].starts_with(") ") {
+    if (1..=2).contains(&digits) && text[marker..].starts_with(") ")
+        || letter == 1 && text[marker..].starts_with(") ")
+    {
         return (true, text[marker + 2..].trim_start());
     }
     (false, text)
@@ -174,16 +237,25 @@ fn strip_bullet(text: &str, plain: bool) -> (bool, &str) {
 
 /// Whether a line belongs to a listing, a command or a drawing.
 fn is_code(line: &str) -> bool {
-    const SIGNS: &[&str] = &["←", "↩", "-----", "=====", "::=", "&&", "||", "();", "};", "</", "/>", "b’’", "+->", " \\ "];
-    const OPENINGS: &[&str] = &["$ ", "% ", "> ", "#!", "# apt", "deb http", "deb-src", "|", "//", "/*", "<?"];
-    if SIGNS.iter().any(|sign| line.contains(sign)) || OPENINGS.iter().any(|opening| line.starts_with(opening)) {
+    const SIGNS: &[&str] = &[
+        "←", "↩", "-----", "=====", "::=", "&&", "||", "();", "};", "</", "/>", "b’’", "+->", " \\ ",
+    ];
+    const OPENINGS: &[&str] = &[
+        "$ ", "% ", "> ", "#!", "# apt", "deb http", "deb-src", "|", "//", "/*", "<?",
+    ];
+    if SIGNS.iter().any(|sign| line.contains(sign))
+        || OPENINGS.iter().any(|opening| line.starts_with(opening))
+    {
         return true;
     }
     if line.ends_with('\\') || line.ends_with('{') || line.ends_with(';') && !line.contains(' ') {
         return true;
     }
     let visible = line.chars().filter(|c| !c.is_whitespace()).count();
-    let signs = line.chars().filter(|c| "{}<>|=$#;\\_/~^+*@[]".contains(*c)).count();
+    let signs = line
+        .chars()
+        .filter(|c| "{}<>|=$#;\\_/~^+*@[]".contains(*c))
+        .count();
     let words = line.split_whitespace().count();
     visible > 0 && (signs * 4 > visible || words <= 3 && signs * 8 > visible && !ends_sentence(line))
 }
@@ -195,7 +267,10 @@ fn number_prefix(text: &str) -> Option<(usize, &str)> {
     let parts: Vec<&str> = number.trim_end_matches('.').split('.').collect();
     let sound = parts.iter().all(|part| (1..=3).contains(&part.len()));
     let title = rest.trim_start();
-    let starts = title.chars().next().is_some_and(|c| c.is_uppercase() || "\"“„«'‘(`".contains(c));
+    let starts = title
+        .chars()
+        .next()
+        .is_some_and(|c| c.is_uppercase() || "\"“„«'‘(`".contains(c));
     (sound && rest.starts_with(char::is_whitespace) && starts).then_some((parts.len(), title))
 }
 
@@ -203,7 +278,9 @@ fn heading(group: &Group, joined: &str, plain: bool) -> Option<(u8, String)> {
     if plain && joined.starts_with('#') {
         let level = joined.chars().take_while(|c| *c == '#').count();
         let title = without_markdown(joined.trim_matches(['#', ' ']));
-        let title = number_prefix(&title).map_or(title.as_str(), |(_, rest)| rest).to_owned();
+        let title = number_prefix(&title)
+            .map_or(title.as_str(), |(_, rest)| rest)
+            .to_owned();
         return (!title.is_empty()).then_some((level.min(6) as u8, title));
     }
     let length = joined.chars().count();
@@ -225,7 +302,10 @@ fn heading(group: &Group, joined: &str, plain: bool) -> Option<(u8, String)> {
     if letters > 4 && words <= 8 && group.place < 0.3 && joined.chars().all(|c| !c.is_lowercase()) {
         return Some((1, sentence_case(joined)));
     }
-    (2..=10).contains(&words).then(|| (UNKNOWN_LEVEL, joined.to_owned())).filter(|_| length <= 80)
+    (2..=10)
+        .contains(&words)
+        .then(|| (UNKNOWN_LEVEL, joined.to_owned()))
+        .filter(|_| length <= 80)
 }
 
 /// "SOURCE PACKAGES" as "Source packages".
@@ -303,17 +383,29 @@ enum Seam {
 impl Seam {
     fn between(left: &str, right: &str) -> Self {
         let next = right.chars().next().unwrap_or(' ');
-        let address = left.contains("://") || left.starts_with('/') && left.len() > 1 || left.starts_with("www.");
-        if address && left.ends_with(['/', '-', '_', '=', '.']) && (next.is_alphanumeric() || next == '/') && !next.is_uppercase() {
+        let address =
+            left.contains("://") || left.starts_with('/') && left.len() > 1 || left.starts_with("www.");
+        if address
+            && left.ends_with(['/', '-', '_', '=', '.'])
+            && (next.is_alphanumeric() || next == '/')
+            && !next.is_uppercase()
+        {
             return Self::None;
         }
         let name = right.trim_end_matches(|c: char| !c.is_alphanumeric());
-        let goes_on = name.contains('.') && next.is_lowercase() || left.contains(char::is_alphabetic) && next.is_ascii_digit();
-        if left.ends_with('.') && goes_on && left[..left.len() - 1].ends_with(|c: char| c.is_ascii_alphanumeric()) && (next.is_lowercase() || left[..left.len() - 1].ends_with(|c: char| c.is_ascii_digit())) {
+        let goes_on = name.contains('.') && next.is_lowercase()
+            || left.contains(char::is_alphabetic) && next.is_ascii_digit();
+        if left.ends_with('.')
+            && goes_on
+            && left[..left.len() - 1].ends_with(|c: char| c.is_ascii_alphanumeric())
+            && (next.is_lowercase() || left[..left.len() - 1].ends_with(|c: char| c.is_ascii_digit()))
+        {
             // A file's name divided after a dot.
             return Self::None;
         }
-        let Some(stem) = left.strip_suffix(['-', '\u{2010}', '\u{ad}']) else { return Self::Space };
+        let Some(stem) = left.strip_suffix(['-', '\u{2010}', '\u{ad}']) else {
+            return Self::Space;
+        };
         match stem.chars().next_back() {
             Some('/') => Self::Drop,
             Some(_) if ",;".contains(next) => Self::None,
@@ -333,13 +425,19 @@ mod tests {
 
     fn split(text: &str, plain: bool) -> Vec<(Kind, String)> {
         let pages = running_text(&[text.to_owned()]);
-        paragraphs(&pages, plain).into_iter().map(|paragraph| (paragraph.kind, paragraph.text)).collect()
+        paragraphs(&pages, plain)
+            .into_iter()
+            .map(|paragraph| (paragraph.kind, paragraph.text))
+            .collect()
     }
 
     #[test]
     fn hyphenated_line_ends_are_joined_and_compounds_keep_theirs() {
         let text = "The manage-\nment of full-upgrade runs in Linux-\nKernel terms, so a full-\nupgrade is long enough.";
-        assert_eq!(split(text, false)[0].1, "The management of full-upgrade runs in Linux-Kernel terms, so a full-upgrade is long enough.");
+        assert_eq!(
+            split(text, false)[0].1,
+            "The management of full-upgrade runs in Linux-Kernel terms, so a full-upgrade is long enough."
+        );
     }
 
     #[test]
@@ -357,7 +455,12 @@ mod tests {
     fn markdown_headings_and_fences_are_understood() {
         let text = "# Tides\n\nThe **tide** turns at noon.\n\n```\nlet tide = noon;\n```\n\n## The moon\nIt pulls the sea.";
         let found = split(text, true);
-        let expected = [(Kind::Heading(1), "Tides"), (Kind::Prose, "The tide turns at noon."), (Kind::Heading(2), "The moon"), (Kind::Prose, "It pulls the sea.")];
+        let expected = [
+            (Kind::Heading(1), "Tides"),
+            (Kind::Prose, "The tide turns at noon."),
+            (Kind::Heading(2), "The moon"),
+            (Kind::Prose, "It pulls the sea."),
+        ];
         assert_eq!(found, expected.map(|(kind, text)| (kind, text.to_owned())));
     }
 }

@@ -1,5 +1,7 @@
 //! Words and stems of any script, for matching.
 
+use std::collections::HashSet;
+
 use rust_stemmers::{Algorithm, Stemmer};
 use unicode_segmentation::UnicodeSegmentation;
 
@@ -8,7 +10,7 @@ use crate::lexicon;
 /// Reduces words of one language to stems.
 pub struct Stems {
     stemmer: Option<Stemmer>,
-    stop: &'static [&'static str],
+    stop: HashSet<&'static str>,
 }
 
 impl Stems {
@@ -32,7 +34,10 @@ impl Stems {
             "el" => Some(Algorithm::Greek),
             _ => None,
         };
-        Self { stemmer: algorithm.map(Stemmer::create), stop: lexicon::words(language).stop }
+        Self {
+            stemmer: algorithm.map(Stemmer::create),
+            stop: lexicon::words(language).stop,
+        }
     }
 
     /// The stems of `text` in order, without words that carry no meaning and without numbers.
@@ -46,7 +51,7 @@ impl Stems {
 
     /// `word` in lower case.
     pub fn is_stop(&self, word: &str) -> bool {
-        word.chars().nth(1).is_none() && !word.chars().any(is_ideograph) || self.stop.contains(&word)
+        word.chars().nth(1).is_none() && !word.chars().any(is_ideograph) || self.stop.contains(word)
     }
 
     /// `word` in lower case.

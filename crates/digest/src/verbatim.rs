@@ -42,7 +42,8 @@ pub(crate) fn without_markdown(line: &str) -> String {
             '`' => {}
             '*' | '_' => {
                 // A mark stands at a word's edge; inside a word (`snake_case`) or between spaces it is text.
-                let inside = before.is_some_and(char::is_alphanumeric) && after.is_some_and(char::is_alphanumeric);
+                let inside =
+                    before.is_some_and(char::is_alphanumeric) && after.is_some_and(char::is_alphanumeric);
                 let loose = before.is_none_or(char::is_whitespace) && after.is_none_or(char::is_whitespace);
                 if inside || loose {
                     out.push(character);
@@ -84,14 +85,26 @@ mod tests {
 
     #[test]
     fn a_word_divided_at_a_line_end_equals_the_whole_word() {
-        assert!(is_verbatim("Die Softwarepa-\nketen bleiben gleich.", "Die Softwarepaketen bleiben gleich."));
-        assert!(is_verbatim("running apt full-\nupgrade today", "running apt full-upgrade today"));
+        assert!(is_verbatim(
+            "Die Softwarepa-\nketen bleiben gleich.",
+            "Die Softwarepaketen bleiben gleich."
+        ));
+        assert!(is_verbatim(
+            "running apt full-\nupgrade today",
+            "running apt full-upgrade today"
+        ));
     }
 
     #[test]
     fn another_word_or_another_order_is_not_verbatim() {
-        assert!(!is_verbatim("The archive holds packages.", "The archive holds no packages."));
-        assert!(!is_verbatim("The archive holds packages.", "Packages the archive holds."));
+        assert!(!is_verbatim(
+            "The archive holds packages.",
+            "The archive holds no packages."
+        ));
+        assert!(!is_verbatim(
+            "The archive holds packages.",
+            "Packages the archive holds."
+        ));
         assert!(!is_verbatim("The archive.", "  "));
     }
 

@@ -1,1 +1,17 @@
 //! The quire binary: serve, demo, migrate, doctor, one role each.
+//!
+//! One executable with several roles: `quire serve` runs every service in one process on loopback listeners,
+//! through the very same tonic channels as `quire auth`, `quire gateway` and the others do as processes of
+//! their own.
+
+pub mod cli;
+pub mod customer;
+pub mod demo;
+pub mod doctor;
+pub mod embedded;
+pub mod installation;
+pub mod migrate;
+pub mod probe;
+pub mod roles;
+mod folder_lock;
+mod signals;

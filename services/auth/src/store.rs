@@ -6,8 +6,8 @@ mod entity;
 use quire_clock::Timestamp;
 use sea_orm::sea_query::{Expr, ExprTrait, OnConflict};
 use sea_orm::{
-    ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel, QueryFilter,
-    QueryOrder, QuerySelect,
+    ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder,
+    QuerySelect,
 };
 
 pub use entity::{audit_event, magic_link, session, signing_key, user};
@@ -28,7 +28,9 @@ pub async fn add_link(
         .filter(Column::ExpiresAt.lte(now.unix_micros()))
         .exec(connection)
         .await?;
-    Entity::insert(link.into_active_model()).exec_without_returning(connection).await?;
+    Entity::insert(link.into_active_model())
+        .exec_without_returning(connection)
+        .await?;
     let open: Vec<String> = Entity::find()
         .select_only()
         .column(Column::Id)
@@ -51,9 +53,15 @@ pub async fn add_link(
 }
 
 /// The address a token was mailed to, whether or not the link still works.
-pub async fn email_of_link(connection: &impl ConnectionTrait, token_hash: &str) -> Result<Option<String>, DbErr> {
+pub async fn email_of_link(
+    connection: &impl ConnectionTrait,
+    token_hash: &str,
+) -> Result<Option<String>, DbErr> {
     use magic_link::{Column, Entity};
-    let link = Entity::find().filter(Column::TokenHash.eq(token_hash)).one(connection).await?;
+    let link = Entity::find()
+        .filter(Column::TokenHash.eq(token_hash))
+        .one(connection)
+        .await?;
     Ok(link.map(|link| link.email))
 }
 
@@ -104,12 +112,21 @@ pub async fn sign_in_user(
         .filter(Column::Email.eq(&email))
         .exec(connection)
         .await?;
-    let user = Entity::find().filter(Column::Email.eq(&email)).one(connection).await?;
+    let user = Entity::find()
+        .filter(Column::Email.eq(&email))
+        .one(connection)
+        .await?;
     user.ok_or_else(|| DbErr::RecordNotFound("the user that was just made".to_owned()))
 }
 
-pub async fn user_by_email(connection: &impl ConnectionTrait, email: &str) -> Result<Option<user::Model>, DbErr> {
-    user::Entity::find().filter(user::Column::Email.eq(email)).one(connection).await
+pub async fn user_by_email(
+    connection: &impl ConnectionTrait,
+    email: &str,
+) -> Result<Option<user::Model>, DbErr> {
+    user::Entity::find()
+        .filter(user::Column::Email.eq(email))
+        .one(connection)
+        .await
 }
 
 pub async fn user_by_id(connection: &impl ConnectionTrait, id: &str) -> Result<Option<user::Model>, DbErr> {
@@ -117,11 +134,16 @@ pub async fn user_by_id(connection: &impl ConnectionTrait, id: &str) -> Result<O
 }
 
 pub async fn add_session(connection: &impl ConnectionTrait, session: session::Model) -> Result<(), DbErr> {
-    session::Entity::insert(session.into_active_model()).exec_without_returning(connection).await?;
+    session::Entity::insert(session.into_active_model())
+        .exec_without_returning(connection)
+        .await?;
     Ok(())
 }
 
-pub async fn session_by_id(connection: &impl ConnectionTrait, id: &str) -> Result<Option<session::Model>, DbErr> {
+pub async fn session_by_id(
+    connection: &impl ConnectionTrait,
+    id: &str,
+) -> Result<Option<session::Model>, DbErr> {
     session::Entity::find_by_id(id).one(connection).await
 }
 
@@ -183,16 +205,26 @@ pub async fn active_sessions(
 }
 
 pub async fn signing_keys(connection: &impl ConnectionTrait) -> Result<Vec<signing_key::Model>, DbErr> {
-    signing_key::Entity::find().order_by_asc(signing_key::Column::CreatedAt).all(connection).await
+    signing_key::Entity::find()
+        .order_by_asc(signing_key::Column::CreatedAt)
+        .all(connection)
+        .await
 }
 
-pub async fn add_signing_key(connection: &impl ConnectionTrait, key: signing_key::Model) -> Result<(), DbErr> {
-    signing_key::Entity::insert(key.into_active_model()).exec_without_returning(connection).await?;
+pub async fn add_signing_key(
+    connection: &impl ConnectionTrait,
+    key: signing_key::Model,
+) -> Result<(), DbErr> {
+    signing_key::Entity::insert(key.into_active_model())
+        .exec_without_returning(connection)
+        .await?;
     Ok(())
 }
 
 pub async fn add_event(connection: &impl ConnectionTrait, event: audit_event::Model) -> Result<(), DbErr> {
-    audit_event::Entity::insert(event.into_active_model()).exec_without_returning(connection).await?;
+    audit_event::Entity::insert(event.into_active_model())
+        .exec_without_returning(connection)
+        .await?;
     Ok(())
 }
 
@@ -212,7 +244,12 @@ pub async fn events(
         let same_moment = Condition::all().add(Column::At.eq(*at)).add(Column::Id.lt(id));
         query = query.filter(Condition::any().add(Column::At.lt(*at)).add(same_moment));
     }
-    query.order_by_desc(Column::At).order_by_desc(Column::Id).limit(limit).all(connection).await
+    query
+        .order_by_desc(Column::At)
+        .order_by_desc(Column::Id)
+        .limit(limit)
+        .all(connection)
+        .await
 }
 
 fn active(now: Timestamp) -> Condition {
@@ -231,6 +268,7 @@ impl session::Model {
 
     /// When it ends if nobody uses it.
     pub fn expires_at(&self) -> Timestamp {
-        Timestamp::from_unix_micros(self.idle_expires_at.min(self.absolute_expires_at))
+        let idle = Timestamp::from_unix_micros(self.idle_expires_at);
+        std::cmp::min(idle, Timestamp::from_unix_micros(self.absolute_expires_at))
     }
 }

@@ -60,7 +60,11 @@ struct RefreshClaims {
 
 impl Tokens {
     pub fn new(keyring: Keyring, world: World, access_lifetime: Duration) -> Self {
-        Self { keyring, world, access_lifetime }
+        Self {
+            keyring,
+            world,
+            access_lifetime,
+        }
     }
 
     /// The tokens of a session's present generation. The access token never outlives the session.
@@ -106,7 +110,9 @@ impl Tokens {
     /// The keys cannot be loaded.
     pub async fn read_refresh(&self, token: &str) -> Result<Option<Presented>, AuthError> {
         let keys = self.keyring.get().await?;
-        Ok(key_id(token).and_then(|kid| keys.public.get(&kid)).and_then(|key| verify(token, key)))
+        Ok(key_id(token)
+            .and_then(|kid| keys.public.get(&kid))
+            .and_then(|key| verify(token, key)))
     }
 
     async fn sign(&self, kind: &str, claims: &impl Serialize) -> Result<String, AuthError> {
@@ -124,7 +130,8 @@ fn key_id(token: &str) -> Option<String> {
         return None;
     }
     let header = jsonwebtoken::decode_header(token).ok()?;
-    let foreign = header.jku.is_some() || header.jwk.is_some() || header.x5u.is_some() || header.crit.is_some();
+    let foreign =
+        header.jku.is_some() || header.jwk.is_some() || header.x5u.is_some() || header.crit.is_some();
     let ours = header.alg == Algorithm::EdDSA && header.typ.as_deref() == Some(REFRESH_TYPE) && !foreign;
     header.kid.filter(|_| ours)
 }
@@ -136,6 +143,12 @@ fn verify(token: &str, key: &[u8]) -> Option<Presented> {
     validation.set_audience(&[REFRESH_AUDIENCE]);
     validation.validate_exp = false;
     let key = DecodingKey::from_ed_der(key);
-    let claims = jsonwebtoken::decode::<RefreshClaims>(token, &key, &validation).ok()?.claims;
-    Some(Presented { session_id: claims.sid, user_id: claims.sub, generation: claims.generation })
+    let claims = jsonwebtoken::decode::<RefreshClaims>(token, &key, &validation)
+        .ok()?
+        .claims;
+    Some(Presented {
+        session_id: claims.sid,
+        user_id: claims.sub,
+        generation: claims.generation,
+    })
 }

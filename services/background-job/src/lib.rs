@@ -1,1 +1,147 @@
 //! Durable jobs, leases, steps, writers and progress events.
+//!
+//! A job is a row that a worker claims under a lease with an epoch. It goes through the steps plan, sections,
+//! typeset and finish; each leaves a checkpoint, so that an attempt after a crash does only what is missing. Every
+//! write is fenced by the epoch, every event has a number without gaps, and the end of a job, its last event and
+//! the message that settles its order are one transaction.
+
+mod attempt;
+mod config;
+mod ending;
+mod error;
+mod events;
+mod grpc;
+mod lease;
+mod outbox;
+mod peers;
+mod press;
+mod query;
+mod queue;
+mod recorder;
+mod retry;
+mod start;
+mod steps;
+mod store;
+mod worker;
+mod writer;
+mod writers;
+
+use std::sync::Arc;
+
+use quire_clock::World;
+use quire_database::DatabaseError;
+use quire_identity::{Gatekeeper, KeySource, RemoteKeys, ServiceIdentity};
+use quire_migrations::JobMigrator;
+use quire_proto::job::v1::job_service_server::JobServiceServer;
+use quire_serve::client::{self, AddressError};
+use quire_serve::grpc::{ServeError, Server};
+use quire_typeset::Typesetter;
+use sea_orm::DbErr;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+pub use config::Config;
+pub use press::Press;
+pub use writers::openai::ModelSettings;
+
+/// The name in service tokens and logs.
+const NAME: &str = "background-job";
+
+/// Why the service did not start, or stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("the job database cannot be used")]
+    Database(#[from] DatabaseError),
+    #[error("the job database refused")]
+    Statement(#[from] DbErr),
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    #[error("the connection to the model cannot be set up")]
+    Model(#[from] reqwest::Error),
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+}
+
+/// What a test may replace.
+pub struct Parts {
+    /// Where the keys of access tokens come from.
+    pub keys: Arc<dyn KeySource>,
+    /// What makes PDFs.
+    pub press: Arc<dyn Press>,
+}
+
+/// Runs the service until the shutdown.
+///
+/// # Errors
+/// [`StartError`].
+pub async fn serve(
+    config: Config,
+    world: World,
+    listener: TcpListener,
+    shutdown: CancellationToken,
+) -> Result<(), StartError> {
+    let keys = Arc::new(RemoteKeys::new(client::channel(&config.auth_url)?));
+    let press = Arc::new(Typesetter::new(&config.typesetter));
+    serve_with(config, Parts { keys, press }, world, listener, shutdown).await
+}
+
+/// As [`serve`], with parts of the caller's.
+///
+/// # Errors
+/// [`StartError`].
+pub async fn serve_with(
+    config: Config,
+    parts: Parts,
+    world: World,
+    listener: TcpListener,
+    shutdown: CancellationToken,
+) -> Result<(), StartError> {
+    let database = quire_database::open(&config.database).await?;
+    if config.migrate {
+        database.migrate::<JobMigrator>().await?;
+    }
+    let store = store::Store::new(database.clone(), world.clone());
+    if config.exclusive_data_dir {
+        let ended = lease::expire_others(&store).await?;
+        outbox::expire_leases(&store).await?;
+        tracing::info!(jobs = ended, "jobs of an earlier start go on");
+    }
+
+    let identity = ServiceIdentity::new(NAME, world.clone(), &config.master);
+    let documents = peers::Documents::new(client::channel(&config.document_url)?, identity.clone());
+    let payments = peers::Payments::new(client::channel(&config.payment_url)?, identity);
+    let openai: Option<Arc<dyn writer::Writer>> = match config.model {
+        Some(model) => Some(Arc::new(writers::openai::OpenAiWriter::new(model)?)),
+        None => None,
+    };
+    let writers = writers::Writers { digest: Arc::new(writers::digest::DigestWriter), openai };
+    let tools =
+        attempt::Tools { store: store.clone(), documents: documents.clone(), writers, press: parts.press };
+    let pace = worker::Pace { lease: config.lease, drain: config.drain, retry_base: config.retry_base };
+
+    // Background work ends with the server also when that breaks by itself.
+    let background = shutdown.child_token();
+    let mut tasks = JoinSet::new();
+    for number in 1..=config.concurrency {
+        let name = format!("{}/{number}", store.boot_id);
+        tasks.spawn(worker::run(name, tools.clone(), pace.clone(), background.clone()));
+    }
+    let relay = outbox::Relay { store: store.clone(), documents: documents.clone(), payments };
+    let relay_shutdown = background.clone();
+    tasks.spawn(async move { relay.run(relay_shutdown).await });
+
+    let gatekeeper = Gatekeeper::new(world.clone(), parts.keys, &config.master);
+    let face = grpc::Grpc { store, documents, gatekeeper, shutdown: shutdown.clone() };
+    let served = Server::new(NAME, world, listener)
+        .add(JobServiceServer::new(face))
+        .ready(move || {
+            let database = database.clone();
+            async move { database.check::<JobMigrator>().await.map_err(|error| error.to_string()) }
+        })
+        .run(shutdown)
+        .await;
+    background.cancel();
+    while tasks.join_next().await.is_some() {}
+    Ok(served?)
+}

@@ -159,7 +159,7 @@ pub trait Pen: Send + Sync {
     async fn write(&self, order: Order<'_>, kept: Draft, sink: &Sink) -> Result<Written, WriteError>;
 
     /// What the sections cite, in the order of first citation.
-    fn references(&self, sections: &[Written]) -> Vec<Reference>;
+    fn references(&self, plan: &Plan, sections: &[Written]) -> Vec<Reference>;
 
     /// How the text was made, in one sentence in the document's language.
     fn disclosure(&self) -> String;

@@ -1,1 +1,152 @@
 //! Prices, orders, provider sessions, the webhook inbox and the outbox.
+//!
+//! The promise kept here: a paid order starts exactly one job, whatever is delivered twice, late, out of order
+//! or during a crash. It rests on three unique keys. An event is stored once (its provider id); an order is paid
+//! once (a conditional update from an unpaid status); a job is wished for once (the outbox intent
+//! `start_job:<order>`). All three are written in one transaction, the webhook is acknowledged after it, and the
+//! relay repeats the wish until the job service, which answers one job per order for ever, has said yes.
+
+mod apply;
+mod backoff;
+mod checkout;
+pub mod config;
+mod currency;
+mod error;
+mod event;
+mod grpc;
+mod ledger;
+mod orders;
+mod outbox;
+mod peers;
+mod pricing;
+pub mod provider;
+mod relay;
+mod settle;
+pub mod signature;
+mod store;
+mod sweep;
+mod transition;
+mod webhook;
+
+use std::sync::Arc;
+
+use quire_clock::World;
+use quire_database::DatabaseError;
+use quire_identity::{Gatekeeper, RemoteKeys, ServiceIdentity};
+use quire_limit::SeenKeys;
+use quire_migrations::PaymentMigrator;
+use quire_proto::payment::v1::payment_service_server::PaymentServiceServer;
+use quire_serve::client::{AddressError, channel};
+use quire_serve::grpc::{ServeError, Server};
+use secrecy::ExposeSecret;
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+pub use config::Config;
+pub use currency::Currency;
+pub use pricing::{Pricing, Quote};
+
+use checkout::Checkout;
+use orders::Orders;
+use peers::Peers;
+use provider::{ProviderError, Stripe};
+use relay::Relay;
+use settle::Settlement;
+use signature::Verifier;
+use webhook::Webhook;
+
+/// The service's name in tokens and logs.
+pub const NAME: &str = "payment";
+
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("the payment database cannot be opened")]
+    Database(#[from] DatabaseError),
+    #[error("the payment database cannot be migrated")]
+    Migration(#[source] sea_orm::DbErr),
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    #[error("REDIS_URL is not a redis address")]
+    Redis,
+    #[error(transparent)]
+    Provider(#[from] ProviderError),
+    #[error("the payment server failed")]
+    Serve(#[from] ServeError),
+}
+
+/// Serves until the shutdown. Dropping the future ends the background tasks too.
+///
+/// # Errors
+/// A part cannot be set up, or the server breaks. A database or peer that does not answer later is no such error:
+/// the service is then not ready, or its tasks wait.
+pub async fn serve(
+    config: Config,
+    world: World,
+    listener: TcpListener,
+    shutdown: CancellationToken,
+) -> Result<(), StartError> {
+    let database = quire_database::open(&config.database).await?;
+    if config.migrate {
+        database.migrate::<PaymentMigrator>().await.map_err(StartError::Migration)?;
+    }
+    let keys = RemoteKeys::new(channel(&config.auth_url)?);
+    let gatekeeper = Gatekeeper::new(world.clone(), Arc::new(keys), &config.master);
+    let identity = ServiceIdentity::new(NAME, world.clone(), &config.master);
+    let peers = Peers::new(channel(&config.document_url)?, channel(&config.job_url)?, identity);
+    let provider = Stripe::new(&config.provider, world.clone())?;
+    let seen = match &config.redis_url {
+        Some(url) => SeenKeys::connect(url.expose_secret()).await.map_err(|_| StartError::Redis)?,
+        None => SeenKeys::None,
+    };
+    let wake = Arc::new(Notify::new());
+
+    let checkout = Checkout {
+        database: database.clone(),
+        world: world.clone(),
+        provider: provider.clone(),
+        peers: peers.clone(),
+        pricing: config.pricing,
+        public_url: config.public_url,
+        life: config.checkout_life,
+        wake: wake.clone(),
+    };
+    let webhook = Webhook {
+        database: database.clone(),
+        world: world.clone(),
+        verifier: Verifier::new(config.webhook_secrets),
+        seen,
+        wake: wake.clone(),
+    };
+    let settlement = Settlement { database: database.clone(), world: world.clone(), wake: wake.clone() };
+    let relay = Relay { database: database.clone(), world: world.clone(), provider, peers, wake };
+    let service = grpc::Grpc {
+        gatekeeper,
+        pricing: config.pricing,
+        checkout: checkout.clone(),
+        webhook,
+        orders: Orders { database: database.clone() },
+        settlement,
+    };
+
+    // Dropped with this future, and so are its tasks.
+    let mut background = JoinSet::new();
+    background.spawn(relay.run(shutdown.clone()));
+    background.spawn(sweep::run(checkout, shutdown.clone()));
+
+    let checked = database.clone();
+    let server = Server::new(NAME, world, listener)
+        .add(PaymentServiceServer::new(service))
+        .ready(move || {
+            let database = checked.clone();
+            async move { database.check::<PaymentMigrator>().await.map_err(|error| error.to_string()) }
+        });
+    server.run(shutdown.clone()).await?;
+    shutdown.cancel();
+    while background.join_next().await.is_some() {}
+    if let Err(error) = database.close().await {
+        tracing::warn!(%error, "the payment database did not close");
+    }
+    Ok(())
+}

@@ -31,9 +31,24 @@ pub fn phrases(language: &str) -> &'static Phrases {
 
 const ENGLISH: Phrases = Phrases {
     marks: ("“", "”"),
-    opening: &["{} says:", "{} describes it as follows:", "From {}:", "In the words of {}:"],
-    turning: &["On this point, {} says:", "{} adds:", "{} puts it this way:", "In {} we read:"],
-    continuing: &["{} goes on:", "Further on, {} says:", "{} continues:", "The same source also says:"],
+    opening: &[
+        "{} says:",
+        "{} describes it as follows:",
+        "From {}:",
+        "In the words of {}:",
+    ],
+    turning: &[
+        "On this point, {} says:",
+        "{} adds:",
+        "{} puts it this way:",
+        "In {} we read:",
+    ],
+    continuing: &[
+        "{} goes on:",
+        "Further on, {} says:",
+        "{} continues:",
+        "The same source also says:",
+    ],
     disclosure: "Composed without a language model: every excerpt is a word-for-word quotation with its source and page.",
     pages: ["1 page", "{} pages", "{} pages"],
     without_pages: "text without page numbers",
@@ -41,9 +56,24 @@ const ENGLISH: Phrases = Phrases {
 
 const GERMAN: Phrases = Phrases {
     marks: ("„", "“"),
-    opening: &["{} schreibt:", "{} beschreibt es so:", "Aus {}:", "In {} heißt es:"],
-    turning: &["Dazu schreibt {}:", "{} ergänzt:", "{} formuliert es so:", "In {} liest man:"],
-    continuing: &["{} fährt fort:", "An anderer Stelle schreibt {}:", "Weiter heißt es in {}:", "Dieselbe Quelle schreibt auch:"],
+    opening: &[
+        "{} schreibt:",
+        "{} beschreibt es so:",
+        "Aus {}:",
+        "In {} heißt es:",
+    ],
+    turning: &[
+        "Dazu schreibt {}:",
+        "{} ergänzt:",
+        "{} formuliert es so:",
+        "In {} liest man:",
+    ],
+    continuing: &[
+        "{} fährt fort:",
+        "An anderer Stelle schreibt {}:",
+        "Weiter heißt es in {}:",
+        "Dieselbe Quelle schreibt auch:",
+    ],
     disclosure: "Ohne Sprachmodell zusammengestellt: Jeder Auszug ist ein wörtliches Zitat mit Quelle und Seite.",
     pages: ["1 Seite", "{} Seiten", "{} Seiten"],
     without_pages: "Text ohne Seitenzahlen",
@@ -51,9 +81,23 @@ const GERMAN: Phrases = Phrases {
 
 const FRENCH: Phrases = Phrases {
     marks: ("« ", " »"),
-    opening: &["{} indique :", "{} le décrit ainsi :", "Extrait de {} :", "Selon {} :"],
-    turning: &["À ce sujet, {} indique :", "{} ajoute :", "{} le formule ainsi :", "On lit dans {} :"],
-    continuing: &["{} poursuit :", "Plus loin, {} indique :", "La même source ajoute :"],
+    opening: &[
+        "{} indique :",
+        "{} le décrit ainsi :",
+        "Extrait de {} :",
+        "Selon {} :",
+    ],
+    turning: &[
+        "À ce sujet, {} indique :",
+        "{} ajoute :",
+        "{} le formule ainsi :",
+        "On lit dans {} :",
+    ],
+    continuing: &[
+        "{} poursuit :",
+        "Plus loin, {} indique :",
+        "La même source ajoute :",
+    ],
     disclosure: "Composé sans modèle de langage : chaque extrait est une citation mot pour mot avec sa source et sa page.",
     pages: ["1 page", "{} pages", "{} pages"],
     without_pages: "texte sans numéros de page",
@@ -62,8 +106,17 @@ const FRENCH: Phrases = Phrases {
 const ITALIAN: Phrases = Phrases {
     marks: ("«", "»"),
     opening: &["{} afferma:", "{} lo descrive così:", "Da {}:", "Secondo {}:"],
-    turning: &["Su questo punto {} afferma:", "{} aggiunge:", "{} si esprime così:", "In {} si legge:"],
-    continuing: &["{} prosegue:", "Più avanti {} afferma:", "La stessa fonte aggiunge:"],
+    turning: &[
+        "Su questo punto {} afferma:",
+        "{} aggiunge:",
+        "{} si esprime così:",
+        "In {} si legge:",
+    ],
+    continuing: &[
+        "{} prosegue:",
+        "Più avanti {} afferma:",
+        "La stessa fonte aggiunge:",
+    ],
     disclosure: "Composto senza modello linguistico: ogni estratto è una citazione parola per parola con fonte e pagina.",
     pages: ["1 pagina", "{} pagine", "{} pagine"],
     without_pages: "testo senza numeri di pagina",
@@ -72,7 +125,12 @@ const ITALIAN: Phrases = Phrases {
 const SPANISH: Phrases = Phrases {
     marks: ("«", "»"),
     opening: &["{} dice:", "{} lo describe así:", "De {}:", "Según {}:"],
-    turning: &["Sobre este punto, {} dice:", "{} añade:", "{} lo expresa así:", "En {} se lee:"],
+    turning: &[
+        "Sobre este punto, {} dice:",
+        "{} añade:",
+        "{} lo expresa así:",
+        "En {} se lee:",
+    ],
     continuing: &["{} continúa:", "Más adelante, {} dice:", "La misma fuente añade:"],
     disclosure: "Compuesto sin modelo de lenguaje: cada extracto es una cita palabra por palabra con su fuente y página.",
     pages: ["1 página", "{} páginas", "{} páginas"],
@@ -81,9 +139,23 @@ const SPANISH: Phrases = Phrases {
 
 const RUSSIAN: Phrases = Phrases {
     marks: ("«", "»"),
-    opening: &["Источник {} сообщает:", "Вот как это описано в источнике {}:", "Из источника {}:", "В источнике {} сказано:"],
-    turning: &["Об этом же в источнике {}:", "Источник {} добавляет:", "В источнике {} читаем:", "Источник {} формулирует это так:"],
-    continuing: &["Далее в источнике {}:", "Источник {} продолжает:", "В том же источнике сказано:"],
+    opening: &[
+        "Источник {} сообщает:",
+        "Вот как это описано в источнике {}:",
+        "Из источника {}:",
+        "В источнике {} сказано:",
+    ],
+    turning: &[
+        "Об этом же в источнике {}:",
+        "Источник {} добавляет:",
+        "В источнике {} читаем:",
+        "Источник {} формулирует это так:",
+    ],
+    continuing: &[
+        "Далее в источнике {}:",
+        "Источник {} продолжает:",
+        "В том же источнике сказано:",
+    ],
     disclosure: "Составлено без языковой модели: каждый отрывок — дословная цитата с указанием источника и страницы.",
     pages: ["{} страница", "{} страницы", "{} страниц"],
     without_pages: "текст без номеров страниц",
@@ -91,9 +163,23 @@ const RUSSIAN: Phrases = Phrases {
 
 const UKRAINIAN: Phrases = Phrases {
     marks: ("«", "»"),
-    opening: &["Джерело {} повідомляє:", "Ось як це описано в джерелі {}:", "Із джерела {}:", "У джерелі {} сказано:"],
-    turning: &["Про це ж у джерелі {}:", "Джерело {} додає:", "У джерелі {} читаємо:", "Джерело {} формулює це так:"],
-    continuing: &["Далі в джерелі {}:", "Джерело {} продовжує:", "У тому самому джерелі сказано:"],
+    opening: &[
+        "Джерело {} повідомляє:",
+        "Ось як це описано в джерелі {}:",
+        "Із джерела {}:",
+        "У джерелі {} сказано:",
+    ],
+    turning: &[
+        "Про це ж у джерелі {}:",
+        "Джерело {} додає:",
+        "У джерелі {} читаємо:",
+        "Джерело {} формулює це так:",
+    ],
+    continuing: &[
+        "Далі в джерелі {}:",
+        "Джерело {} продовжує:",
+        "У тому самому джерелі сказано:",
+    ],
     disclosure: "Складено без мовної моделі: кожен уривок — дослівна цитата із зазначенням джерела та сторінки.",
     pages: ["{} сторінка", "{} сторінки", "{} сторінок"],
     without_pages: "текст без номерів сторінок",

@@ -89,7 +89,7 @@ fn book(job: &job::Model, desk: &Desk, plan: &Plan, sections: &[Written]) -> Boo
             disclosure: desk.pen.disclosure(),
         },
         chapters: chapters.collect(),
-        references: desk.pen.references(sections),
+        references: desk.pen.references(plan, sections),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Files of finished documents.
 
-use sea_orm::sea_query::OnConflict;
+use sea_orm::sea_query::{Condition, OnConflict};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel, QueryFilter, QuerySelect,
 };
@@ -59,7 +59,9 @@ pub async fn remove_of_other_jobs(
     document_id: &str,
     job_id: &str,
 ) -> Result<Vec<String>, DbErr> {
-    let stale = export::Column::DocumentId.eq(document_id).and(export::Column::JobId.ne(job_id));
+    let stale = Condition::all()
+        .add(export::Column::DocumentId.eq(document_id))
+        .add(export::Column::JobId.ne(job_id));
     let find = export::Entity::find().filter(stale.clone());
     let keys = find.select_only().column(export::Column::ObjectKey).into_tuple().all(connection).await?;
     export::Entity::delete_many().filter(stale).exec(connection).await?;

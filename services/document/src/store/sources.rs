@@ -1,10 +1,10 @@
 //! Sources and the pages that were read from them.
 
 use quire_clock::Timestamp;
-use sea_orm::sea_query::Expr;
+use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{
     ActiveValue, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder,
-    QuerySelect,
+    QuerySelect, UpdateMany,
 };
 
 use super::entity::{document, source, source_page};
@@ -98,8 +98,9 @@ pub async fn delete(connection: &impl ConnectionTrait, document_id: &str, id: &s
     Ok(delete.exec(connection).await?.rows_affected == 1)
 }
 
-fn recount(document_id: &str, by: i32, now: Timestamp) -> sea_orm::UpdateMany<document::Entity> {
+fn recount(document_id: &str, by: i32, now: Timestamp) -> UpdateMany<document::Entity> {
+    use document::Column;
     change(document_id, &[Status::Draft], now)
-        .col_expr(document::Column::SourceCount, Expr::col(document::Column::SourceCount).add(by))
-        .col_expr(document::Column::SourcesVersion, Expr::col(document::Column::SourcesVersion).add(1))
+        .col_expr(Column::SourceCount, ExprTrait::add(Expr::col(Column::SourceCount), by))
+        .col_expr(Column::SourcesVersion, ExprTrait::add(Expr::col(Column::SourcesVersion), 1))
 }

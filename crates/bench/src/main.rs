@@ -1,0 +1,132 @@
+//! Benchmarks that print a table: nothing here passes or fails.
+//!
+//! They drive a real `quire serve` process from outside, over loopback, in a closed loop with a bounded number of
+//! callers and a bounded time. The load generator shares the machine with the server.
+
+mod calls;
+mod load;
+mod server;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use clap::Parser;
+use quire::customer::{Customer, text};
+use quire_proto::auth::v1::auth_service_client::AuthServiceClient;
+use serde_json::json;
+use tonic::metadata::MetadataValue;
+
+use calls::{Me, MeDirect, Refresh, RefreshDirect};
+use load::Load;
+use server::Server;
+
+const SOURCES: [(&str, &[u8]); 4] = [
+    ("the-making-of-paper.pdf", include_bytes!("../../../samples/the-making-of-paper.pdf")),
+    ("how-a-book-is-bound.docx", include_bytes!("../../../samples/how-a-book-is-bound.docx")),
+    ("from-sheet-to-page.md", include_bytes!("../../../samples/from-sheet-to-page.md")),
+    ("keeping-books-and-paper.txt", include_bytes!("../../../samples/keeping-books-and-paper.txt")),
+];
+
+/// Measures a `quire` executable.
+#[derive(Parser)]
+struct Arguments {
+    /// The executable: `cargo build --release` makes it.
+    #[arg(long)]
+    quire: PathBuf,
+    /// Callers at once.
+    #[arg(long, default_value_t = 32)]
+    callers: usize,
+    /// Seconds for each load.
+    #[arg(long, default_value_t = 5)]
+    seconds: u64,
+    /// Pages of the document that is timed.
+    #[arg(long, default_value_t = 12)]
+    pages: i32,
+    /// Run the services on this PostgreSQL instead of SQLite.
+    #[arg(long)]
+    database_url: Option<String>,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    quire_serve::install_tls_provider();
+    let arguments = Arguments::parse();
+    let database = arguments.database_url.as_deref();
+    row("database", if database.is_some() { "PostgreSQL" } else { "SQLite" });
+
+    let first = Server::start(&arguments.quire, database).await?;
+    row("first start to ready, empty data folder", &format!("{} ms", first.start.as_millis()));
+    let folder = first.stop().await?;
+    let server = Server::start_in(&arguments.quire, folder, database).await?;
+    row("cold start to ready", &format!("{} ms", server.start.as_millis()));
+    row("memory at rest (VmRSS)", &format!("{:.1} MiB", server.resident_mib()?));
+
+    let mut customer = Customer::new(&server.gateway)?;
+    customer.sign_in("bench-0@example.org", &server.mail_dir()).await?;
+    document(&customer, arguments.pages).await?;
+    row("memory after the document (VmRSS)", &format!("{:.1} MiB", server.resident_mib()?));
+    load(&arguments, &server, &customer).await?;
+    row("memory after the load (VmRSS)", &format!("{:.1} MiB", server.resident_mib()?));
+    server.stop().await?;
+    Ok(())
+}
+
+/// Times a digest from the payment to the file.
+async fn document(customer: &Customer, pages: i32) -> anyhow::Result<()> {
+    let body = json!({ "title": "Paper and the Book", "topic": "How paper is made and books are bound", "target_pages": pages });
+    let document = customer.post("/documents", &body).await?;
+    let id = text(&document, "id")?.to_owned();
+    let started = Instant::now();
+    for (name, bytes) in SOURCES {
+        customer.upload(&id, name, bytes).await?;
+    }
+    row("upload and reading of 4 sources", &format!("{:.2} s", started.elapsed().as_secs_f64()));
+    let order = customer.post("/payment/create-checkout", &json!({ "document_id": id })).await?;
+    let started = Instant::now();
+    customer.pay(text(&order, "checkout_url")?).await?;
+    let job = customer.job_of(&id).await?;
+    let last = customer.follow(&job, |_, _| {}).await?;
+    let pdf = customer.download(&id, "pdf").await.with_context(|| format!("the job ended as {last}"))?;
+    let seconds = started.elapsed().as_secs_f64();
+    let done = customer.get(&format!("/documents/{id}")).await?;
+    let size = pdf.len() / 1024;
+    row(
+        &format!("paid to PDF, {pages} pages by digest"),
+        &format!("{seconds:.2} s ({} pages counted, {size} KiB)", done["counted_pages"]),
+    );
+    Ok(())
+}
+
+async fn load(arguments: &Arguments, server: &Server, customer: &Customer) -> anyhow::Result<()> {
+    let load = Load { callers: arguments.callers, time: Duration::from_secs(arguments.seconds) };
+    let channel = quire_serve::client::channel(&server.auth)?;
+
+    row("GET /auth/me through the gateway", &load.run(|_| Me(customer.clone())).await?.to_string());
+    let authorization: MetadataValue<_> = format!("Bearer {}", customer.access_token()).parse()?;
+    let me = |_| MeDirect { client: AuthServiceClient::new(channel.clone()), authorization: authorization.clone() };
+    row("GetCurrentUser direct over gRPC", &load.run(me).await?.to_string());
+
+    let mut refreshed = Vec::new();
+    let mut direct = Vec::new();
+    for number in 0..arguments.callers {
+        for (kind, into) in [("rest", &mut refreshed), ("grpc", &mut direct)] {
+            let mut customer = Customer::new(&server.gateway)?;
+            customer.sign_in(&format!("{kind}-{number}@example.org"), &server.mail_dir()).await?;
+            into.push(customer);
+        }
+    }
+    let refresh = |caller: usize| Refresh(refreshed[caller].clone());
+    row("POST /auth/refresh through the gateway", &load.run(refresh).await?.to_string());
+    let refresh = |caller: usize| RefreshDirect {
+        client: AuthServiceClient::new(channel.clone()),
+        refresh_token: direct[caller].refresh_token().to_owned(),
+    };
+    row("RefreshSession direct over gRPC", &load.run(refresh).await?.to_string());
+    Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "the table is what a benchmark is for")]
+fn row(what: &str, figure: &str) {
+    println!("{what:<44} {figure}");
+}

@@ -1,0 +1,122 @@
+//! The commands.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use quire_clock::World;
+use quire_serve::settings::Settings;
+use quire_serve::telemetry::{self, TelemetryConfig, TelemetryGuard};
+
+use crate::roles::Role;
+
+/// Sells and produces long documents.
+#[derive(Debug, Parser)]
+#[command(name = "quire", version, about)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run everything in one process (the default): SQLite, data in ./quire-data, http://127.0.0.1:8080.
+    Serve,
+    /// Walk one customer from magic link to a finished PDF, on free ports with a temporary data folder.
+    Demo {
+        /// Where the PDF goes.
+        #[arg(long, default_value = "quire-demo.pdf")]
+        output: PathBuf,
+        /// Pages to order.
+        #[arg(long, default_value_t = 8)]
+        pages: i32,
+    },
+    /// Apply the missing migrations of every service's database.
+    Migrate,
+    /// Check settings, databases, Redis, payment provider, mail and typesetting, and say how to mend what fails.
+    Doctor,
+    /// Exit 0 if something is ready: http(s)://host/path or grpc://host:port[/service].
+    Probe { url: String },
+    /// Run the auth service.
+    Auth,
+    /// Run the document service.
+    Document,
+    /// Run the payment service.
+    Payment,
+    /// Run the background-job service.
+    BackgroundJob,
+    /// Run the gateway.
+    Gateway,
+    /// Run the Stripe-compatible local payment provider.
+    Sandbox,
+    /// Child process of background-job.
+    #[command(hide = true)]
+    Typeset,
+    /// Child process of document.
+    #[command(hide = true)]
+    ReadSource,
+}
+
+/// Runs a command to its end.
+///
+/// # Errors
+/// Says what failed, for the person at the keyboard.
+pub fn run(command: Command) -> anyhow::Result<ExitCode> {
+    // Two threads at least: with one, an exporter of traces that waits can hold up everything else.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(std::thread::available_parallelism().map_or(2, |cores| cores.get().max(2)))
+        .enable_all()
+        .build()
+        .context("the runtime cannot be started")?;
+    let outcome = runtime.block_on(dispatch(command));
+    // Tasks that ignore the shutdown, such as a blocked read, must not keep the process.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    outcome
+}
+
+async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
+    let world = World::system();
+    let mut settings = Settings::from_env();
+    let role = match command {
+        Command::Serve => {
+            let _telemetry = start_telemetry(&mut settings, "quire", "info")?;
+            crate::embedded::serve(settings, world).await?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Command::Demo { output, pages } => {
+            let _telemetry = start_telemetry(&mut settings, "quire-demo", "error")?;
+            crate::demo::run(&output, pages, world).await?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Command::Migrate => {
+            let _telemetry = start_telemetry(&mut settings, "quire-migrate", "info")?;
+            crate::migrate::run(settings).await?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Command::Doctor => {
+            let healthy = crate::doctor::run(settings, world).await;
+            return Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
+        Command::Probe { url } => {
+            crate::probe::run(&url).await?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Command::Auth => Role::Auth,
+        Command::Document => Role::Document,
+        Command::Payment => Role::Payment,
+        Command::BackgroundJob => Role::BackgroundJob,
+        Command::Gateway => Role::Gateway,
+        Command::Sandbox => Role::Sandbox,
+        Command::Typeset | Command::ReadSource => anyhow::bail!("children are run by main"),
+    };
+    let _telemetry = start_telemetry(&mut settings, role.name(), "info")?;
+    crate::roles::run(role, settings, world).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn start_telemetry(settings: &mut Settings, name: &str, filter: &str) -> anyhow::Result<TelemetryGuard> {
+    settings.default_to("QUIRE_LOG", filter);
+    let config = TelemetryConfig::read(settings, name);
+    Ok(telemetry::init(&config)?)
+}

@@ -1,0 +1,53 @@
+//! The folder where an installation without a mail server puts its mails.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use crate::wait::eventually;
+
+/// The mails that are there now.
+pub fn present(folder: &Path) -> BTreeSet<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(folder) else { return BTreeSet::new() };
+    let files = entries.flatten().map(|entry| entry.path());
+    files.filter(|path| path.extension().is_some_and(|extension| extension == "eml")).collect()
+}
+
+/// The text of the mail to `email` that comes after those in `before`.
+pub async fn next(folder: &Path, email: &str, before: &BTreeSet<PathBuf>) -> String {
+    eventually("a mail comes", || async {
+        let fresh = present(folder).into_iter().filter(|path| !before.contains(path));
+        let mails = fresh.filter_map(|path| std::fs::read(path).ok()).map(|mail| decoded(&mail));
+        mails.into_iter().find(|mail| mail.contains(email))
+    })
+    .await
+}
+
+/// The token in the fragment of the mail's link.
+pub fn token(mail: &str) -> String {
+    let (_, rest) = mail.split_once("#token=").unwrap_or_else(|| panic!("no link in the mail: {mail}"));
+    rest.chars().take_while(|char| char.is_ascii_alphanumeric() || "-_".contains(*char)).collect()
+}
+
+/// Undoes quoted-printable (RFC 2045 section 6.7), if the mail is written in it.
+fn decoded(mail: &[u8]) -> String {
+    let text = String::from_utf8_lossy(mail).replace("\r\n", "\n");
+    if !text.to_lowercase().contains("content-transfer-encoding: quoted-printable") {
+        return text;
+    }
+    let joined = text.replace("=\n", "");
+    let mut pieces = joined.split('=');
+    let mut plain = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        match piece.get(..2).and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            Some(byte) => {
+                plain.push(char::from(byte));
+                plain.push_str(&piece[2..]);
+            }
+            None => {
+                plain.push('=');
+                plain.push_str(piece);
+            }
+        }
+    }
+    plain
+}

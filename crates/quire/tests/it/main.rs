@@ -1,0 +1,19 @@
+//! The whole of Quire over HTTP and gRPC, as its customers meet it.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
+
+mod answer;
+mod crash;
+mod customer;
+mod grpc;
+mod journey;
+mod mailbox;
+mod pages;
+mod refresh;
+mod samples;
+mod sse;
+mod system;
+mod trouble;
+mod two_systems;
+mod wait;
+mod webhook;

@@ -1,0 +1,155 @@
+//! The settings of auth, read once and checked whole.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lettre::message::Mailbox;
+use quire_identity::MasterSecret;
+use quire_limit::RouteLimit;
+use quire_serve::settings::{Common, Settings};
+use secrecy::SecretString;
+use url::Url;
+
+use crate::email::Email;
+use crate::mail::{Console, Smtp};
+use crate::sessions::Lifetimes;
+
+const MINUTE: Duration = Duration::from_secs(60);
+const DAY: Duration = Duration::from_secs(86_400);
+/// The limiter's name for links per address.
+const LIMIT: &str = "mail";
+const DEFAULT_LIMIT: &str = "5/hour";
+const DEFAULT_SENDER: &str = "Quire <no-reply@localhost>";
+
+/// Everything auth needs to know at start.
+#[derive(Clone)]
+pub struct Config {
+    pub database: quire_database::Settings,
+    pub migrate: bool,
+    pub master_secret: SecretString,
+    /// `REDIS_URL`: shares the count of links per address between replicas.
+    pub redis_url: Option<SecretString>,
+    pub link_lifetime: Duration,
+    pub link_limit: RouteLimit,
+    /// The page that reads the token out of the URL's fragment.
+    pub sign_in_url: String,
+    pub access_lifetime: Duration,
+    pub sessions: Lifetimes,
+    /// Addresses with the admin role.
+    pub admins: Arc<HashSet<String>>,
+    pub mail_from: Mailbox,
+    pub mail: MailRoute,
+    /// Set by [`Config::show_links`], in development only.
+    pub(crate) console: Option<Console>,
+    production: bool,
+}
+
+/// Where mails go.
+#[derive(Clone)]
+pub enum MailRoute {
+    /// `QUIRE_SMTP_URL`.
+    Smtp(SecretString),
+    /// `.eml` files.
+    Folder(PathBuf),
+}
+
+impl Config {
+    /// Reads auth's settings; every mistake is noted in `settings`.
+    pub fn read(settings: &mut Settings, common: &Common) -> Self {
+        let production = settings.production();
+        if let Err(error) = MasterSecret::new(common.master_secret.clone()) {
+            settings.problem(format!("QUIRE_MASTER_SECRET: {error}"));
+        }
+        Self {
+            database: quire_database::Settings {
+                url: common.database_url.clone(),
+                schema: "auth".to_owned(),
+                max_connections: settings.number("QUIRE_DATABASE_CONNECTIONS", 8, 1..=100),
+            },
+            migrate: common.migrate,
+            master_secret: common.master_secret.clone(),
+            redis_url: settings.secret("REDIS_URL"),
+            link_lifetime: settings.seconds("QUIRE_MAGIC_LINK_SECONDS", 15 * MINUTE),
+            link_limit: read_limit(settings),
+            sign_in_url: read_sign_in_url(settings),
+            access_lifetime: settings.seconds("QUIRE_ACCESS_TOKEN_SECONDS", 15 * MINUTE),
+            sessions: Lifetimes {
+                idle: settings.seconds("QUIRE_SESSION_IDLE_SECONDS", 30 * DAY),
+                absolute: settings.seconds("QUIRE_SESSION_ABSOLUTE_SECONDS", 90 * DAY),
+                grace: Duration::from_secs(settings.number("QUIRE_REFRESH_GRACE_SECONDS", 10, 0..=60)),
+            },
+            admins: Arc::new(read_admins(settings)),
+            mail_from: read_sender(settings),
+            mail: read_mail_route(settings, common, production),
+            console: None,
+            production,
+        }
+    }
+
+    /// Shows sign-in links on a console, one a line. Without effect in production.
+    pub fn show_links(&mut self, console: Console) {
+        self.console = (!self.production).then_some(console);
+    }
+}
+
+fn read_limit(settings: &mut Settings) -> RouteLimit {
+    let text = settings.text("QUIRE_MAIL_LIMIT", DEFAULT_LIMIT);
+    RouteLimit::parse(LIMIT, &text).unwrap_or_else(|error| {
+        settings.problem(format!("QUIRE_MAIL_LIMIT: {error}"));
+        RouteLimit::parse(LIMIT, DEFAULT_LIMIT).expect("the default is a limit")
+    })
+}
+
+fn read_sign_in_url(settings: &mut Settings) -> String {
+    let public = settings.text("QUIRE_PUBLIC_URL", "http://localhost:8080");
+    let default = format!("{}/sign-in", public.trim_end_matches('/'));
+    let text = settings.text("QUIRE_SIGN_IN_URL", &default);
+    let usable = |url: &Url| matches!(url.scheme(), "http" | "https") && url.fragment().is_none();
+    if !Url::parse(&text).as_ref().is_ok_and(usable) {
+        settings.problem(
+            "QUIRE_SIGN_IN_URL (or QUIRE_PUBLIC_URL) must be an http:// or https:// address without a `#` part",
+        );
+    }
+    text
+}
+
+fn read_admins(settings: &mut Settings) -> HashSet<String> {
+    let mut admins = HashSet::new();
+    for text in settings.list("QUIRE_ADMIN_EMAILS") {
+        match Email::parse(&text) {
+            Ok(email) => {
+                admins.insert(email.as_str().to_owned());
+            }
+            Err(rule) => settings.problem(format!("QUIRE_ADMIN_EMAILS: `{text}`: {}", rule.message())),
+        }
+    }
+    admins
+}
+
+fn read_sender(settings: &mut Settings) -> Mailbox {
+    let text = settings.text("QUIRE_MAIL_FROM", DEFAULT_SENDER);
+    text.parse().unwrap_or_else(|_| {
+        settings.problem(format!(
+            "QUIRE_MAIL_FROM is `{text}`: write `Name <name@example.org>`"
+        ));
+        DEFAULT_SENDER.parse().expect("the default is a mailbox")
+    })
+}
+
+fn read_mail_route(settings: &mut Settings, common: &Common, production: bool) -> MailRoute {
+    let Some(url) = settings.secret("QUIRE_SMTP_URL") else {
+        if production {
+            settings.problem(
+                "QUIRE_SMTP_URL is missing: in production sign-in links leave by mail. Example: \
+                 smtps://user:password@mail.example.org:465",
+            );
+        }
+        return MailRoute::Folder(common.data_dir.join("mail"));
+    };
+    if let Err(error) = Smtp::new(&url) {
+        settings.problem(format!("QUIRE_SMTP_URL: {error}"));
+    }
+    MailRoute::Smtp(url)
+}

@@ -1,0 +1,248 @@
+//! The queue between a request and its mail.
+//!
+//! It is kept in memory: a link's token exists in clear nowhere else, and must not be stored. A mail that is
+//! lost in a crash is asked for again by its reader.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lettre::message::Mailbox;
+use quire_database::Database;
+use secrecy::ExposeSecret;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+
+use crate::audit::{self, Attempt, Audit};
+
+use super::{Console, Letter, MailError, Mailer};
+
+/// Mails that may wait.
+const WAITING: usize = 256;
+/// Mails on their way at once.
+const AT_ONCE: usize = 8;
+/// Pauses before the second and the third try.
+const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(5)];
+/// After the shutdown, waiting mails have this long to leave.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// Takes letters. Cheap to clone.
+#[derive(Clone)]
+pub struct Post(mpsc::Sender<Letter>);
+
+/// A place in the queue, held while the request is still being decided.
+pub struct Place<'a>(mpsc::Permit<'a, Letter>);
+
+/// What the sending side needs.
+pub struct PostParts {
+    pub mailer: Arc<dyn Mailer>,
+    pub from: Mailbox,
+    pub database: Database,
+    pub audit: Audit,
+    pub console: Option<Console>,
+}
+
+impl Post {
+    /// Starts sending, until the shutdown. The future ends when the last mail has left or is given up.
+    pub fn start(parts: PostParts, shutdown: CancellationToken) -> (Self, impl Future<Output = ()> + Send) {
+        let (sender, receiver) = mpsc::channel(WAITING);
+        (Self(sender), run(Arc::new(parts), receiver, shutdown))
+    }
+
+    /// A place for one letter; `None` if too many are waiting.
+    pub fn reserve(&self) -> Option<Place<'_>> {
+        self.0.try_reserve().ok().map(Place)
+    }
+}
+
+impl Place<'_> {
+    pub fn send(self, letter: Letter) {
+        self.0.send(letter);
+    }
+}
+
+async fn run(parts: Arc<PostParts>, mut letters: mpsc::Receiver<Letter>, shutdown: CancellationToken) {
+    let mut sending = Sending {
+        parts,
+        slots: Arc::new(Semaphore::new(AT_ONCE)),
+        under_way: JoinSet::new(),
+    };
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => break,
+            letter = letters.recv() => match letter {
+                Some(letter) => sending.dispatch(letter).await,
+                None => break,
+            },
+        }
+    }
+    letters.close();
+    let rest = async {
+        while let Some(letter) = letters.recv().await {
+            sending.dispatch(letter).await;
+        }
+        while sending.under_way.join_next().await.is_some() {}
+    };
+    if tokio::time::timeout(DRAIN, rest).await.is_err() {
+        tracing::warn!("mails were still waiting when the process ended");
+    }
+}
+
+/// Letters on their way.
+struct Sending {
+    parts: Arc<PostParts>,
+    slots: Arc<Semaphore>,
+    under_way: JoinSet<()>,
+}
+
+impl Sending {
+    /// Waits for a free slot, then sends beside the queue: one slow mail does not hold up the others.
+    async fn dispatch(&mut self, letter: Letter) {
+        while self.under_way.try_join_next().is_some() {}
+        let slot = self
+            .slots
+            .clone()
+            .acquire_owned()
+            .await
+            .expect("the semaphore is never closed");
+        let parts = self.parts.clone();
+        let span = tracing::info_span!("mail", id = %letter.id, request_id = %letter.origin.request_id);
+        let work = async move {
+            deliver(&parts, &letter).await;
+            drop(slot);
+        };
+        self.under_way.spawn(work.instrument(span));
+    }
+}
+
+/// Sends one letter and records how it went.
+async fn deliver(parts: &PostParts, letter: &Letter) {
+    let shown = || {
+        if let Some(console) = &parts.console {
+            console(&format!(
+                "sign-in link for {}: {}",
+                letter.to.as_str(),
+                letter.link.expose_secret()
+            ));
+        }
+    };
+    let outcome = send(parts, letter, shown).await;
+    let attempt = Attempt {
+        action: audit::LINK_MAILED,
+        user_id: &letter.user_id,
+        session_id: "",
+    };
+    let recorded = match &outcome {
+        Ok(()) => record_success(parts, letter, attempt).await,
+        Err(error) => {
+            tracing::error!(error = %error, "a sign-in mail was given up");
+            parts.audit.refused(&letter.origin, attempt, "MAIL_FAILED").await
+        }
+    };
+    if let Err(error) = recorded {
+        quire_fault::log_internal("auth", &error);
+    }
+}
+
+async fn record_success(
+    parts: &PostParts,
+    letter: &Letter,
+    attempt: Attempt<'_>,
+) -> Result<(), sea_orm::DbErr> {
+    let transaction = parts.database.begin_write().await?;
+    parts.audit.success(&transaction, &letter.origin, attempt).await?;
+    transaction.commit().await
+}
+
+/// Up to three tries. `shown` runs after the first one, so that whoever waits for the console finds the mail.
+async fn send(parts: &PostParts, letter: &Letter, shown: impl FnOnce()) -> Result<(), MailError> {
+    let mail = letter.compose(&parts.from)?;
+    let first = parts.mailer.send(&mail).await;
+    shown();
+    retry(parts.mailer.as_ref(), &mail, first).await
+}
+
+async fn retry(
+    mailer: &dyn Mailer,
+    mail: &super::Mail,
+    first: Result<(), MailError>,
+) -> Result<(), MailError> {
+    let mut outcome = first;
+    for pause in PAUSES {
+        match &outcome {
+            Err(error) if error.retryable => tracing::warn!(error = %error, "a sign-in mail is tried again"),
+            _ => break,
+        }
+        tokio::time::sleep(pause).await;
+        outcome = mailer.send(mail).await;
+    }
+    outcome
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use quire_clock::Timestamp;
+    use quire_identity::Origin;
+    use secrecy::SecretString;
+
+    use super::*;
+    use crate::email::Email;
+    use crate::mail::Mail;
+
+    /// Answers with the outcomes given, last one first, and counts the tries.
+    struct Scripted(Mutex<(Vec<Result<(), MailError>>, usize)>);
+
+    #[async_trait::async_trait]
+    impl Mailer for Scripted {
+        async fn send(&self, _: &Mail) -> Result<(), MailError> {
+            let mut state = self.0.lock().unwrap();
+            state.1 += 1;
+            state.0.pop().unwrap_or(Ok(()))
+        }
+    }
+
+    fn failure(retryable: bool) -> Result<(), MailError> {
+        Err(MailError {
+            what: "test".to_owned(),
+            retryable,
+        })
+    }
+
+    async fn tries(outcomes: Vec<Result<(), MailError>>) -> (bool, usize) {
+        let letter = Letter {
+            id: "1".to_owned(),
+            at: Timestamp::from_unix_seconds(1_700_000_000),
+            to: Email::parse("ada@example.org").unwrap(),
+            link: SecretString::from("http://localhost/sign-in#token=x".to_owned()),
+            lifetime: Duration::from_secs(900),
+            user_id: String::new(),
+            origin: Origin::default(),
+        };
+        let mail = letter
+            .compose(&"Quire <no-reply@example.org>".parse().unwrap())
+            .unwrap();
+        let mailer = Scripted(Mutex::new((outcomes, 0)));
+        let first = mailer.send(&mail).await;
+        let sent = retry(&mailer, &mail, first).await.is_ok();
+        let tries = mailer.0.lock().unwrap().1;
+        (sent, tries)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_mail_is_tried_three_times_and_no_more() {
+        assert_eq!(tries(vec![]).await, (true, 1));
+        assert_eq!(tries(vec![failure(true), failure(true)]).await, (true, 3));
+        assert_eq!(
+            tries(vec![failure(true), failure(true), failure(true)]).await,
+            (false, 3)
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_can_never_be_delivered_is_not_tried_again() {
+        assert_eq!(tries(vec![failure(false)]).await, (false, 1));
+    }
+}

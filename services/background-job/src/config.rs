@@ -1,0 +1,140 @@
+//! The settings of the job service.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use quire_database::Settings as DatabaseSettings;
+use quire_identity::MasterSecret;
+use quire_serve::settings::{Common, Settings};
+use url::Url;
+
+use crate::writers::openai::ModelSettings;
+
+/// The PostgreSQL schema of this context.
+const SCHEMA: &str = "job";
+const MAX_CONNECTIONS: u32 = 10;
+
+/// Everything the service is told at its start.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub database: DatabaseSettings,
+    pub migrate: bool,
+    pub master: MasterSecret,
+    pub auth_url: String,
+    pub document_url: String,
+    pub payment_url: String,
+    /// Jobs at the same time in this process.
+    pub concurrency: usize,
+    /// How long a job belongs to a worker that says nothing. `QUIRE_JOB_LEASE_SECONDS`.
+    pub lease: Duration,
+    /// After the shutdown a job has this long to come to a checkpoint.
+    pub drain: Duration,
+    /// First backoff of a step that is tried again.
+    pub retry_base: Duration,
+    /// `None`: documents for the writer `openai` fail.
+    pub model: Option<ModelSettings>,
+    /// The program that is started as `<program> typeset`.
+    pub typesetter: PathBuf,
+    /// This is the only process on the database, and holds the data folder's lock: leases of earlier starts are
+    /// void at once.
+    pub exclusive_data_dir: bool,
+}
+
+impl Config {
+    /// Reads the settings; mistakes are noted in `settings`. `exclusive_data_dir` is the caller's to know.
+    pub fn read(settings: &mut Settings, common: &Common, exclusive_data_dir: bool) -> Option<Self> {
+        let master = MasterSecret::new(common.master_secret.clone());
+        let master = master.map_err(|error| settings.problem(error.to_string())).ok();
+        let program = settings.optional("QUIRE_TYPESET_PROGRAM").map(PathBuf::from);
+        let typesetter = program.or_else(|| std::env::current_exe().ok());
+        if typesetter.is_none() {
+            settings.problem("QUIRE_TYPESET_PROGRAM must be set: the path of this program cannot be found out");
+        }
+        let model = model(settings);
+        let concurrency = settings.number("QUIRE_JOB_CONCURRENCY", 2, 1..=64);
+        let lease = Duration::from_secs(settings.number("QUIRE_JOB_LEASE_SECONDS", 30, 2..=3600));
+        Some(Self {
+            database: DatabaseSettings {
+                url: common.database_url.clone(),
+                schema: SCHEMA.to_owned(),
+                max_connections: MAX_CONNECTIONS,
+            },
+            migrate: common.migrate,
+            master: master?,
+            auth_url: common.auth_url.clone(),
+            document_url: common.document_url.clone(),
+            payment_url: common.payment_url.clone(),
+            concurrency,
+            lease,
+            drain: Duration::from_secs(5),
+            retry_base: Duration::from_secs(1),
+            model,
+            typesetter: typesetter?,
+            exclusive_data_dir,
+        })
+    }
+}
+
+/// The model, if its address and name are set.
+fn model(settings: &mut Settings) -> Option<ModelSettings> {
+    let base_url = settings.optional("QUIRE_MODEL_BASE_URL");
+    let model = settings.optional("QUIRE_MODEL");
+    let api_key = settings.secret("QUIRE_MODEL_API_KEY");
+    match (base_url, model) {
+        (None, None) => None,
+        (Some(base_url), Some(model)) => match Url::parse(&base_url) {
+            Ok(url) if matches!(url.scheme(), "http" | "https") => {
+                Some(ModelSettings { base_url: url, model, api_key })
+            }
+            _ => {
+                settings.problem("QUIRE_MODEL_BASE_URL must start with http:// or https://");
+                None
+            }
+        },
+        _ => {
+            settings.problem("QUIRE_MODEL_BASE_URL and QUIRE_MODEL belong together: one of them is missing");
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+
+    fn common() -> Common {
+        Common {
+            database_url: "sqlite:///tmp/x.db".to_owned(),
+            data_dir: PathBuf::new(),
+            migrate: true,
+            master_secret: "0123456789abcdef0123456789abcdef".to_owned().into(),
+            auth_url: String::new(),
+            document_url: String::new(),
+            payment_url: String::new(),
+            job_url: String::new(),
+        }
+    }
+
+    fn read(values: &[(&str, &str)]) -> (Option<Config>, Settings) {
+        let values: HashMap<_, _> = values.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let mut settings = Settings::from_map(values);
+        (Config::read(&mut settings, &common(), false), settings)
+    }
+
+    #[test]
+    fn nothing_needs_to_be_set() {
+        let (config, settings) = read(&[]);
+        let config = config.unwrap();
+        settings.finish().unwrap();
+        assert_eq!((config.concurrency, config.lease), (2, Duration::from_secs(30)));
+        assert!(config.model.is_none());
+    }
+
+    #[test]
+    fn half_a_model_and_a_short_lease_are_both_reported() {
+        let (_, settings) = read(&[("QUIRE_MODEL", "x"), ("QUIRE_JOB_LEASE_SECONDS", "1")]);
+        assert_eq!(settings.finish().unwrap_err().problems.len(), 2);
+    }
+}

@@ -1,0 +1,104 @@
+//! Looking at jobs: owners see their own, operators all.
+
+use quire_fault::{Rule, Violation};
+use quire_identity::UserCaller;
+use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+
+use crate::error::JobError;
+use crate::store::Store;
+use crate::store::entity::job;
+
+const MAX_PAGE: i32 = 100;
+const DEFAULT_PAGE: i32 = 20;
+
+/// The job, if the caller may see it.
+///
+/// # Errors
+/// [`JobError::NotFound`] for other users' jobs too.
+pub async fn get(store: &Store, caller: &UserCaller, id: &str) -> Result<job::Model, JobError> {
+    let job = store.job(id).await?.ok_or(JobError::NotFound)?;
+    if job.user_id == caller.user_id || caller.is_admin() { Ok(job) } else { Err(JobError::NotFound) }
+}
+
+/// One page of jobs, newest first.
+#[derive(Debug)]
+pub struct Page {
+    pub jobs: Vec<job::Model>,
+    /// Empty at the end.
+    pub next_page_token: String,
+}
+
+/// What to list.
+#[derive(Debug, Clone, Copy)]
+pub struct Listing<'a> {
+    /// 0: the default.
+    pub page_size: i32,
+    /// Empty: from the start.
+    pub page_token: &'a str,
+    /// Empty: of all documents.
+    pub document_id: &'a str,
+}
+
+/// The caller's jobs; an operator gets everybody's.
+///
+/// # Errors
+/// The page size or the token is not acceptable.
+pub async fn list(store: &Store, caller: &UserCaller, listing: Listing<'_>) -> Result<Page, JobError> {
+    if listing.page_size < 0 {
+        return Err(JobError::Invalid(vec![Violation::new("page_size", Rule::GreaterThanEqual(0))]));
+    }
+    let size = match listing.page_size {
+        0 => DEFAULT_PAGE,
+        size => size.min(MAX_PAGE),
+    };
+    let mut select = job::Entity::find();
+    if !caller.is_admin() {
+        select = select.filter(job::Column::UserId.eq(&caller.user_id));
+    }
+    if !listing.document_id.is_empty() {
+        select = select.filter(job::Column::DocumentId.eq(listing.document_id));
+    }
+    if !listing.page_token.is_empty() {
+        let (created_at, id) = read_token(listing.page_token).ok_or(JobError::PageToken)?;
+        let same_time =
+            Condition::all().add(job::Column::CreatedAt.eq(created_at)).add(job::Column::Id.lt(id));
+        select = select.filter(Condition::any().add(job::Column::CreatedAt.lt(created_at)).add(same_time));
+    }
+    let wanted = usize::try_from(size).expect("checked to be positive");
+    let mut jobs = select
+        .order_by_desc(job::Column::CreatedAt)
+        .order_by_desc(job::Column::Id)
+        .limit(wanted as u64 + 1)
+        .all(store.database.reader())
+        .await?;
+    let more = jobs.len() > wanted;
+    jobs.truncate(wanted);
+    let next_page_token = match jobs.last() {
+        Some(last) if more => token(last.created_at, &last.id),
+        _ => String::new(),
+    };
+    Ok(Page { jobs, next_page_token })
+}
+
+fn token(created_at: i64, id: &str) -> String {
+    hex::encode(format!("{created_at}:{id}"))
+}
+
+fn read_token(token: &str) -> Option<(i64, String)> {
+    let text = String::from_utf8(hex::decode(token).ok()?).ok()?;
+    let (created_at, id) = text.split_once(':')?;
+    Some((created_at.parse().ok()?, id.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_read_back_and_others_are_refused() {
+        assert_eq!(read_token(&token(17, "a:b")), Some((17, "a:b".to_owned())));
+        for wrong in ["zz", "3132", "ff"] {
+            assert_eq!(read_token(wrong), None);
+        }
+    }
+}

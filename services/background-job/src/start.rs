@@ -1,0 +1,188 @@
+//! Starting jobs: one for each paid order, for ever the same; and an operator's own.
+
+use quire_fault::{Fault, Rule, Violation};
+use quire_identity::UserCaller;
+use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, Set};
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::error::JobError;
+use crate::events::Kind;
+use crate::peers::Documents;
+use crate::store::entity::{job, lease};
+use crate::store::{Change, Status, Store};
+
+/// Namespace of the ids of paid jobs: a random UUID, fixed for ever.
+const ORDERS: Uuid = Uuid::from_u128(0x6d1f_2a6e_0c57_4f0b_9a35_8e41_c7d2_b390);
+
+/// What a job is started with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewJob {
+    /// `None` for an operator's job.
+    pub order_id: Option<String>,
+    pub document_id: String,
+    pub user_id: String,
+    pub pages: i32,
+}
+
+impl NewJob {
+    /// # Errors
+    /// Every rule that is broken.
+    pub fn check(self) -> Result<Self, JobError> {
+        let texts = [
+            ("order_id", self.order_id.as_deref().unwrap_or("-")),
+            ("document_id", &self.document_id),
+            ("user_id", &self.user_id),
+        ];
+        let mut violations: Vec<Violation> =
+            texts.iter().filter_map(|(field, text)| Violation::text_length(field, text, 1, 100)).collect();
+        if self.pages < 1 {
+            violations.push(Violation::new("pages", Rule::GreaterThanEqual(1)));
+        }
+        if violations.is_empty() { Ok(self) } else { Err(JobError::Invalid(violations)) }
+    }
+}
+
+/// The id of the job of an order: known before it is stored, so that a caller who lost the answer gets the same.
+pub fn id_of_order(order_id: &str) -> String {
+    Uuid::new_v5(&ORDERS, order_id.as_bytes()).to_string()
+}
+
+/// Stores a job with its first event, unless it is there. Gives its id and whether this call made it.
+///
+/// # Errors
+/// The database is gone.
+pub async fn start(store: &Store, new: NewJob) -> Result<(String, bool), DbErr> {
+    let id = match &new.order_id {
+        Some(order_id) => id_of_order(order_id),
+        None => store.world.id(),
+    };
+    let at = store.world.now();
+    let tx = store.database.begin_write().await?;
+    let row = job::ActiveModel {
+        id: Set(id.clone()),
+        order_id: Set(new.order_id.clone()),
+        document_id: Set(new.document_id.clone()),
+        user_id: Set(new.user_id),
+        pages: Set(new.pages),
+        status: Set(Status::Queued.name().to_owned()),
+        step: Set("queued".to_owned()),
+        sections_done: Set(0),
+        sections_total: Set(0),
+        percent: Set(0),
+        attempt: Set(0),
+        step_retries: Set(0),
+        crash_count: Set(0),
+        run_at: Set(0),
+        cancel_requested_at: Set(None),
+        failure: Set(String::new()),
+        counted_pages: Set(0),
+        last_seq: Set(0),
+        created_at: Set(at.unix_micros()),
+        finished_at: Set(None),
+    };
+    match job::Entity::insert(row).exec_without_returning(&tx).await {
+        Ok(_) => {}
+        Err(error) if quire_database::is_unique_violation(&error) => {
+            drop(tx);
+            return existing(store, &id, &new.document_id, new.order_id.is_some()).await;
+        }
+        Err(error) => return Err(error),
+    }
+    let lease = lease::ActiveModel {
+        job_id: Set(id.clone()),
+        epoch: Set(0),
+        boot_id: Set(String::new()),
+        worker: Set(String::new()),
+        expires_at: Set(0),
+    };
+    lease::Entity::insert(lease).exec_without_returning(&tx).await?;
+    let mut change = Change::new(tx, &id, at, store.wakes.clone());
+    change.event(Kind::Queued, json!({ "pages": new.pages }));
+    change.commit().await?;
+    store.wakes.queue.notify_waiters();
+    tracing::info!(job_id = id, document_id = new.document_id, "job started");
+    Ok((id, true))
+}
+
+/// The job of a document that the caller paid for; for an operator, the open job of the document or a new one.
+///
+/// # Errors
+/// [`JobError::PaymentRequired`], or the document service refuses the operator.
+pub async fn generate(
+    store: &Store,
+    documents: &Documents,
+    caller: &UserCaller,
+    document_id: &str,
+) -> Result<job::Model, JobError> {
+    if !caller.is_admin() {
+        let paid = job::Entity::find()
+            .filter(job::Column::DocumentId.eq(document_id))
+            .filter(job::Column::UserId.eq(&caller.user_id))
+            .filter(job::Column::OrderId.is_not_null())
+            // The money of an order whose job delivered nothing goes back.
+            .filter(job::Column::Status.is_not_in([Status::Failed.name(), Status::Cancelled.name()]))
+            .order_by_desc(job::Column::CreatedAt)
+            .one(store.database.reader())
+            .await?;
+        return paid.ok_or(JobError::PaymentRequired);
+    }
+    if let Some(open) = open_job(store, document_id).await? {
+        return Ok(open);
+    }
+    let brief = documents.brief(document_id).await.map_err(|status| JobError::Peer(Fault::from(&status)))?;
+    let document = brief.document.ok_or(JobError::NotFound)?;
+    let new = NewJob {
+        order_id: None,
+        document_id: document_id.to_owned(),
+        user_id: document.user_id,
+        pages: document.target_pages,
+    };
+    let (id, _) = start(store, new.check()?).await?;
+    store.job(&id).await?.ok_or(JobError::NotFound)
+}
+
+async fn open_job(store: &Store, document_id: &str) -> Result<Option<job::Model>, DbErr> {
+    job::Entity::find()
+        .filter(job::Column::DocumentId.eq(document_id))
+        .filter(job::Column::FinishedAt.is_null())
+        .order_by_desc(job::Column::CreatedAt)
+        .one(store.database.reader())
+        .await
+}
+
+/// The row that an insert met: of the same order, or the operator's open job of the same document.
+async fn existing(store: &Store, id: &str, document_id: &str, paid: bool) -> Result<(String, bool), DbErr> {
+    if paid {
+        return Ok((id.to_owned(), false));
+    }
+    match open_job(store, document_id).await? {
+        Some(open) => Ok((open.id, false)),
+        None => Err(DbErr::RecordNotInserted),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_id_of_an_order_never_changes() {
+        assert_eq!(id_of_order("0198f000-0000-7000-8000-000000000001"), id_of_order("0198f000-0000-7000-8000-000000000001"));
+        assert_ne!(id_of_order("a"), id_of_order("b"));
+        assert_eq!(&id_of_order("a")[14..15], "5");
+    }
+
+    #[test]
+    fn every_broken_rule_is_reported() {
+        let new = NewJob {
+            order_id: Some(String::new()),
+            document_id: String::new(),
+            user_id: "u".to_owned(),
+            pages: 0,
+        };
+        let Err(JobError::Invalid(violations)) = new.check() else { panic!("accepted") };
+        let fields: Vec<&str> = violations.iter().map(|violation| violation.field.as_str()).collect();
+        assert_eq!(fields, ["order_id", "document_id", "pages"]);
+    }
+}

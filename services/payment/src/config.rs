@@ -1,0 +1,224 @@
+//! The settings of the payment service.
+
+use std::time::Duration;
+
+use quire_database::Settings as DatabaseSettings;
+use quire_identity::MasterSecret;
+use quire_serve::settings::{Common, Settings};
+use secrecy::{ExposeSecret, SecretString};
+use url::Url;
+
+use crate::currency::Currency;
+use crate::pricing::{MAX_AMOUNT_MINOR, Pricing};
+use crate::provider::{ProviderSettings, is_loopback};
+
+/// Shared with the payment sandbox so that development needs no settings. Refused in production.
+pub const DEVELOPMENT_API_KEY: &str = "sk_test_quire_sandbox";
+/// As [`DEVELOPMENT_API_KEY`], for the signatures of webhooks.
+pub const DEVELOPMENT_WEBHOOK_SECRET: &str = "whsec_quire_sandbox";
+/// Where the payment sandbox listens unless it is told otherwise.
+pub const DEVELOPMENT_STRIPE_URL: &str = "http://127.0.0.1:8095";
+
+/// A session lives at least 30 minutes at the provider, plus two margins for clocks.
+const SHORTEST_LIFE_SECONDS: u64 = 33 * 60;
+const LONGEST_LIFE_SECONDS: u64 = 24 * 60 * 60;
+/// Shorter webhook secrets could be guessed.
+const MIN_SECRET_CHARACTERS: usize = 16;
+
+/// Everything the payment service needs to start.
+#[derive(Clone)]
+pub struct Config {
+    pub database: DatabaseSettings,
+    /// Apply missing migrations at start.
+    pub migrate: bool,
+    pub master: MasterSecret,
+    pub auth_url: String,
+    pub document_url: String,
+    pub job_url: String,
+    /// The gateway as customers see it.
+    pub public_url: Url,
+    pub pricing: Pricing,
+    /// How long a quote is locked.
+    pub checkout_life: Duration,
+    pub provider: ProviderSettings,
+    /// More than one while a secret is being replaced.
+    pub webhook_secrets: Vec<SecretString>,
+    pub redis_url: Option<SecretString>,
+}
+
+impl Config {
+    /// Reads the settings. Mistakes are noted in `settings`; nothing may start until its `finish` has passed.
+    /// Without a usable master secret there is no configuration at all.
+    pub fn read(settings: &mut Settings, common: &Common) -> Option<Self> {
+        let production = settings.production();
+        let master = MasterSecret::new(common.master_secret.clone());
+        let master = master.map_err(|error| settings.problem(error.to_string())).ok();
+        let pricing = read_pricing(settings);
+        let provider = read_provider(settings, production);
+        let webhook_secrets = read_webhook_secrets(settings, production);
+        let public_url = read_url(settings, "QUIRE_PUBLIC_URL", "http://127.0.0.1:8080");
+        let life = settings.number(
+            "QUIRE_CHECKOUT_LIFE_SECONDS",
+            LONGEST_LIFE_SECONDS,
+            SHORTEST_LIFE_SECONDS..=LONGEST_LIFE_SECONDS,
+        );
+        let redis_url = settings.secret("REDIS_URL");
+        Some(Self {
+            database: DatabaseSettings {
+                url: common.database_url.clone(),
+                schema: "payment".to_owned(),
+                max_connections: settings.number("QUIRE_DATABASE_CONNECTIONS", 8, 1..=1000),
+            },
+            migrate: common.migrate,
+            master: master?,
+            auth_url: common.auth_url.clone(),
+            document_url: common.document_url.clone(),
+            job_url: common.job_url.clone(),
+            public_url: public_url?,
+            pricing: pricing?,
+            checkout_life: Duration::from_secs(life),
+            provider: provider?,
+            webhook_secrets,
+            redis_url,
+        })
+    }
+}
+
+fn read_pricing(settings: &mut Settings) -> Option<Pricing> {
+    let page_minor = settings.number("QUIRE_PRICE_PER_PAGE_MINOR", 50_i64, 1..=MAX_AMOUNT_MINOR);
+    let max_pages = settings.number("QUIRE_PAGES_MAX", 1000_i32, 1..=100_000);
+    let min_pages = settings.number("QUIRE_PAGES_MIN", 3_i32, 1..=100_000);
+    let code = settings.text("QUIRE_CURRENCY", "eur");
+    let Some(currency) = Currency::parse(&code) else {
+        settings.problem(format!("QUIRE_CURRENCY is `{code}`: no supported ISO 4217 code"));
+        return None;
+    };
+    if page_minor.saturating_mul(max_pages.into()) > MAX_AMOUNT_MINOR {
+        settings.problem(format!(
+            "QUIRE_PRICE_PER_PAGE_MINOR times QUIRE_PAGES_MAX is more than {MAX_AMOUNT_MINOR}, the most a payment can be"
+        ));
+    }
+    if currency.exponent() == 3 && page_minor % 10 != 0 {
+        settings.problem(format!(
+            "QUIRE_PRICE_PER_PAGE_MINOR is {page_minor}: the provider takes {currency} only in steps of 10"
+        ));
+    }
+    Some(Pricing { page_minor, currency, min_pages, max_pages })
+}
+
+fn read_provider(settings: &mut Settings, production: bool) -> Option<ProviderSettings> {
+    let url = read_url(settings, "QUIRE_STRIPE_URL", DEVELOPMENT_STRIPE_URL);
+    let api_key = settings.secret("QUIRE_STRIPE_API_KEY");
+    let api_key = api_key.unwrap_or_else(|| SecretString::from(DEVELOPMENT_API_KEY));
+    if production {
+        if url.as_ref().is_some_and(|url| url.scheme() != "https" || is_loopback(url)) {
+            settings.problem("QUIRE_STRIPE_URL points to the payment sandbox, or not to https: refused in production");
+        }
+        if api_key.expose_secret() == DEVELOPMENT_API_KEY {
+            settings.problem("QUIRE_STRIPE_API_KEY is not set, or is the sandbox's: refused in production");
+        }
+    }
+    Some(ProviderSettings { url: url?, api_key })
+}
+
+fn read_webhook_secrets(settings: &mut Settings, production: bool) -> Vec<SecretString> {
+    let secrets = settings.secret_list("QUIRE_STRIPE_WEBHOOK_SECRET");
+    if !production {
+        let development = || vec![SecretString::from(DEVELOPMENT_WEBHOOK_SECRET)];
+        return if secrets.is_empty() { development() } else { secrets };
+    }
+    let weak = |secret: &SecretString| {
+        let secret = secret.expose_secret();
+        secret == DEVELOPMENT_WEBHOOK_SECRET || secret.chars().count() < MIN_SECRET_CHARACTERS
+    };
+    if secrets.is_empty() {
+        settings.problem("QUIRE_STRIPE_WEBHOOK_SECRET is not set: refused in production");
+    } else if secrets.iter().any(weak) {
+        settings.problem("QUIRE_STRIPE_WEBHOOK_SECRET is the sandbox's, or too short: refused in production");
+    }
+    secrets
+}
+
+fn read_url(settings: &mut Settings, name: &str, default: &str) -> Option<Url> {
+    let text = settings.text(name, default);
+    match Url::parse(&text) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Some(url),
+        _ => {
+            settings.problem(format!("{name} is not an http or https address"));
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+
+    fn common() -> Common {
+        Common {
+            database_url: "sqlite:///tmp/payment.db".to_owned(),
+            data_dir: PathBuf::from("/tmp"),
+            migrate: true,
+            master_secret: SecretString::from("0123456789abcdef0123456789abcdef"),
+            auth_url: "http://127.0.0.1:1".to_owned(),
+            document_url: "http://127.0.0.1:2".to_owned(),
+            payment_url: "http://127.0.0.1:3".to_owned(),
+            job_url: "http://127.0.0.1:4".to_owned(),
+        }
+    }
+
+    fn problems(values: &[(&str, &str)]) -> Vec<String> {
+        let pairs = values.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let mut settings = Settings::from_map(pairs.collect());
+        Config::read(&mut settings, &common());
+        settings.finish().err().map(|error| error.problems).unwrap_or_default()
+    }
+
+    const PRODUCTION: [(&str, &str); 4] = [
+        ("QUIRE_ENV", "production"),
+        ("QUIRE_STRIPE_URL", "https://api.stripe.com"),
+        ("QUIRE_STRIPE_API_KEY", "rk_live_0123456789"),
+        ("QUIRE_STRIPE_WEBHOOK_SECRET", "whsec_0123456789abcdef"),
+    ];
+
+    #[test]
+    fn development_needs_no_settings() {
+        assert_eq!(problems(&[]), Vec::<String>::new());
+    }
+
+    #[test]
+    fn production_refuses_everything_of_the_sandbox() {
+        assert_eq!(problems(&PRODUCTION), Vec::<String>::new());
+        assert_eq!(problems(&PRODUCTION[..1]).len(), 3);
+        for (name, value) in [
+            ("QUIRE_STRIPE_URL", DEVELOPMENT_STRIPE_URL),
+            ("QUIRE_STRIPE_URL", "http://sandbox:8095"),
+            ("QUIRE_STRIPE_URL", "https://localhost"),
+            ("QUIRE_STRIPE_API_KEY", DEVELOPMENT_API_KEY),
+            ("QUIRE_STRIPE_API_KEY", ""),
+            ("QUIRE_STRIPE_WEBHOOK_SECRET", DEVELOPMENT_WEBHOOK_SECRET),
+            ("QUIRE_STRIPE_WEBHOOK_SECRET", "whsec_0123456789abcdef,whsec_quire_sandbox"),
+            ("QUIRE_STRIPE_WEBHOOK_SECRET", "short"),
+            ("QUIRE_STRIPE_WEBHOOK_SECRET", ""),
+        ] {
+            let mut values = PRODUCTION.to_vec();
+            values.push((name, value));
+            let found = problems(&values);
+            assert_eq!(found.len(), 1, "{name}={value} gave {found:?}");
+            assert!(found[0].starts_with(name), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn prices_that_cannot_be_charged_are_refused() {
+        assert_eq!(problems(&[("QUIRE_CURRENCY", "xyz")]).len(), 1);
+        assert_eq!(problems(&[("QUIRE_PRICE_PER_PAGE_MINOR", "0")]).len(), 1);
+        assert_eq!(problems(&[("QUIRE_PRICE_PER_PAGE_MINOR", "100000")]).len(), 1);
+        let kuwait = [("QUIRE_CURRENCY", "kwd"), ("QUIRE_PRICE_PER_PAGE_MINOR", "155")];
+        assert_eq!(problems(&kuwait).len(), 1);
+        let japan = [("QUIRE_CURRENCY", "JPY"), ("QUIRE_PRICE_PER_PAGE_MINOR", "80")];
+        assert_eq!(problems(&japan), Vec::<String>::new());
+    }
+}

@@ -1,0 +1,88 @@
+//! Calls to the document and the job service.
+
+use std::time::Duration;
+
+use quire_fault::Fault;
+use quire_identity::ServiceIdentity;
+use quire_proto::document::v1 as document;
+use quire_proto::document::v1::document_service_client::DocumentServiceClient;
+use quire_proto::job::v1 as job;
+use quire_proto::job::v1::job_service_client::JobServiceClient;
+use quire_serve::client::outgoing;
+use tonic::transport::Channel;
+use tracing::Instrument;
+
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// The other services, called in payment's name. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Peers {
+    documents: DocumentServiceClient<Channel>,
+    jobs: JobServiceClient<Channel>,
+    identity: ServiceIdentity,
+}
+
+impl Peers {
+    pub(crate) fn new(documents: Channel, jobs: Channel, identity: ServiceIdentity) -> Self {
+        Self {
+            documents: DocumentServiceClient::new(documents),
+            jobs: JobServiceClient::new(jobs),
+            identity,
+        }
+    }
+
+    /// Checks that a document can be ordered by a user, and keeps it from being changed.
+    ///
+    /// # Errors
+    /// The document service's own fault, unchanged.
+    pub(crate) async fn prepare_order(
+        &self,
+        document_id: &str,
+        user_id: &str,
+    ) -> Result<document::Document, Fault> {
+        let message = document::PrepareOrderRequest {
+            document_id: document_id.to_owned(),
+            user_id: user_id.to_owned(),
+        };
+        let request = self.signed(message);
+        let mut client = self.documents.clone();
+        let answer = client.prepare_order(request);
+        let answer = answer.instrument(span("PrepareOrder")).await.map_err(|status| Fault::from(&status))?;
+        answer.into_inner().document.ok_or_else(Fault::internal)
+    }
+
+    /// Lets a document be changed again.
+    ///
+    /// # Errors
+    /// The document service's own fault.
+    pub(crate) async fn release_order(&self, document_id: &str) -> Result<(), Fault> {
+        let message = document::ReleaseOrderRequest { document_id: document_id.to_owned() };
+        let request = self.signed(message);
+        let mut client = self.documents.clone();
+        let answer = client.release_order(request);
+        answer.instrument(span("ReleaseOrder")).await.map_err(|status| Fault::from(&status))?;
+        Ok(())
+    }
+
+    /// Starts the job of a paid order, or finds the one that was started. Answers its id.
+    ///
+    /// # Errors
+    /// The job service's own fault.
+    pub(crate) async fn start_job(&self, message: job::StartJobRequest) -> Result<String, Fault> {
+        let request = self.signed(message);
+        let mut client = self.jobs.clone();
+        let answer = client.start_job(request);
+        let answer = answer.instrument(span("StartJob")).await.map_err(|status| Fault::from(&status))?;
+        Ok(answer.into_inner().job_id)
+    }
+
+    fn signed<T>(&self, message: T) -> tonic::Request<T> {
+        let mut request = outgoing(message, DEADLINE);
+        self.identity.authorize(&mut request);
+        request
+    }
+}
+
+fn span(call: &'static str) -> tracing::Span {
+    tracing::info_span!("peer", otel.kind = "client", call)
+}
