@@ -333,6 +333,13 @@ impl<'a> Selector<'a> {
             .collect();
         let mut order: Vec<u32> = slot.chosen.iter().map(|ranked| ranked.passage).collect();
         order.sort_by_key(|passage| (!definitions.contains(passage), *passage));
+        // The line that opens a section has to stay, so what it introduces must not be trimmed.
+        if let Some(firm) = order
+            .iter()
+            .position(|passage| ranks[*passage as usize].is_none())
+        {
+            order[..=firm].rotate_right(1);
+        }
         let mut runs: Vec<Run> = Vec::new();
         let mut last: Option<(u32, u32)> = None;
         for id in order {

@@ -29,8 +29,9 @@ pub struct Index {
 }
 
 impl Index {
-    /// `documents`: language and text of each passage.
-    pub fn build<'a>(documents: impl Iterator<Item = (&'a str, String)>) -> Self {
+    /// Takes each passage's language, text and the heading it stands below. A heading makes its passages findable
+    /// by words that they do not repeat, but does not make them alike.
+    pub fn build<'a>(documents: impl Iterator<Item = (&'a str, String, &'a str)>) -> Self {
         let mut index = Self {
             terms: HashMap::new(),
             names: Vec::new(),
@@ -42,18 +43,22 @@ impl Index {
             languages: Vec::new(),
         };
         let mut counted: Vec<BTreeMap<u32, u32>> = Vec::new();
-        for (language, text) in documents {
+        for (language, text, heading) in documents {
             let stems = index.stems(language).of(&text);
+            let heading = index.stems(language).of(heading);
             index.lengths.push(stems.len() as u32);
             let mut counts: BTreeMap<u32, u32> = BTreeMap::new();
             for stem in stems {
                 *counts.entry(index.intern(stem)).or_default() += 1;
             }
             let passage = counted.len() as u32;
+            counted.push(counts.clone());
+            for stem in heading {
+                *counts.entry(index.intern(stem)).or_default() += 1;
+            }
             for (term, count) in &counts {
                 index.postings[*term as usize].push((passage, *count));
             }
-            counted.push(counts);
         }
         index.average =
             index.lengths.iter().map(|n| f64::from(*n)).sum::<f64>() / index.lengths.len().max(1) as f64;
@@ -188,7 +193,7 @@ mod tests {
             texts
                 .iter()
                 .zip(["ru", "ru", "en"])
-                .map(|(text, language)| (language, (*text).to_owned())),
+                .map(|(text, language)| (language, (*text).to_owned(), "")),
         );
         let mut query = Query::new();
         index.add(&mut query, "управление ядром", 1.0);
@@ -206,7 +211,7 @@ mod tests {
             "The tide turns at night.",
             "A castle has towers.",
         ];
-        let index = Index::build(texts.iter().map(|text| ("en", (*text).to_owned())));
+        let index = Index::build(texts.iter().map(|text| ("en", (*text).to_owned(), "")));
         let likeness = index.likeness(0);
         assert!((likeness[&0] - 1.0).abs() < 1e-9);
         assert!(likeness[&1] > 0.0 && likeness[&1] < 1.0);

@@ -9,6 +9,7 @@ use crate::layout::running_text;
 use crate::lexicon::{self, Ear, Words};
 use crate::paragraphs::{Kind, Paragraph, paragraphs};
 use crate::sentences::{Candidate, candidates};
+use crate::standing::{is_defining, standing};
 use crate::verbatim::normalise_page;
 
 /// A source as its text was extracted.
@@ -87,10 +88,15 @@ impl Corpus {
             characters,
             ..
         } = reader;
-        let index = Index::build(passages.iter().map(|passage: &Passage| {
+        let mut above = vec![""; passages.len()];
+        for heading in &headings {
+            above[heading.passages.start as usize..heading.passages.end as usize].fill(heading.text.as_str());
+        }
+        let index = Index::build(passages.iter().zip(above).map(|(passage, heading)| {
             (
                 sources[passage.source as usize].language,
                 text_of(&sentences, passage),
+                heading,
             )
         }));
         let language = dominant(&sources, &characters).to_owned();
@@ -328,57 +334,6 @@ fn chunks<'a, 'b>(run: &'a [Candidate<'b>]) -> Vec<&'a [Candidate<'b>]> {
     out.push(&run[start..]);
     out.retain(|part| !part.is_empty() && !part[0].leaning);
     out
-}
-
-/// How well a passage reads by itself.
-fn standing(text: &str, sentences: usize, kind: Kind, words: &Words) -> f64 {
-    let mut standing: f64 = if sentences == 1 { 0.8 } else { 1.0 };
-    if kind == Kind::Item {
-        standing *= 0.6;
-    }
-    if text.contains("://") || text.contains("www.") {
-        standing *= 0.7;
-    }
-    let lower = format!(" {} ", text.to_lowercase());
-    // Text that points elsewhere in its source ("see Section 4.2") says little outside it.
-    if [
-        " see section",
-        " see chapter",
-        "the section ",
-        " described in ",
-        " described above",
-        " below",
-        " listed in ",
-        "documented in ",
-        "siehe ",
-        "kapitel ",
-        "abschnitt",
-        "раздел ",
-        "смотрите",
-        "глав",
-        "sezione",
-    ]
-    .iter()
-    .any(|mark| lower.contains(mark))
-    {
-        standing *= 0.7;
-    }
-    if text.contains('?') {
-        standing *= 0.8;
-    }
-    if sentences == 1 && lower.unicode_words().any(|word| words.pointing.contains(word)) {
-        standing *= 0.5;
-    }
-    standing
-}
-
-/// A sentence that says early on what something is.
-fn is_defining(sentence: &str, words: &Words) -> bool {
-    const EARLY: usize = 50;
-    let start: String = sentence.chars().take(EARLY).collect::<String>().to_lowercase();
-    words.defining.iter().any(|mark| start.contains(mark))
-        && !start.starts_with("if ")
-        && !start.starts_with("when ")
 }
 
 fn sample(paragraphs: &[Paragraph]) -> String {

@@ -20,6 +20,7 @@ mod paragraphs;
 mod plan;
 mod planner;
 mod sentences;
+mod standing;
 mod stems;
 mod verbatim;
 

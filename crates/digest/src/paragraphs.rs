@@ -383,24 +383,7 @@ enum Seam {
 impl Seam {
     fn between(left: &str, right: &str) -> Self {
         let next = right.chars().next().unwrap_or(' ');
-        let address =
-            left.contains("://") || left.starts_with('/') && left.len() > 1 || left.starts_with("www.");
-        if address
-            && left.ends_with(['/', '-', '_', '=', '.'])
-            && (next.is_alphanumeric() || next == '/')
-            && !next.is_uppercase()
-        {
-            return Self::None;
-        }
-        let name = right.trim_end_matches(|c: char| !c.is_alphanumeric());
-        let goes_on = name.contains('.') && next.is_lowercase()
-            || left.contains(char::is_alphabetic) && next.is_ascii_digit();
-        if left.ends_with('.')
-            && goes_on
-            && left[..left.len() - 1].ends_with(|c: char| c.is_ascii_alphanumeric())
-            && (next.is_lowercase() || left[..left.len() - 1].ends_with(|c: char| c.is_ascii_digit()))
-        {
-            // A file's name divided after a dot.
+        if is_divided_name(left, right, next) {
             return Self::None;
         }
         let Some(stem) = left.strip_suffix(['-', '\u{2010}', '\u{ad}']) else {
@@ -416,6 +399,26 @@ impl Seam {
             _ => Self::Space,
         }
     }
+}
+
+/// A path, an address or a file's name that a line's end divides.
+fn is_divided_name(left: &str, right: &str, next: char) -> bool {
+    let address = left.contains("://") || left.starts_with('/') && left.len() > 1 || left.starts_with("www.");
+    // A path's hyphen may be the line's own; an address is never hyphenated.
+    if address && (left.ends_with(['/', '_', '=', '.']) || left.contains("://") && left.ends_with('-')) {
+        return next.is_alphanumeric() && !next.is_uppercase() || next == '/';
+    }
+    if let Some(stem) = left.strip_suffix('/') {
+        return stem.ends_with(char::is_alphanumeric) && next.is_alphanumeric();
+    }
+    let Some(last) = left.strip_suffix('.').and_then(|stem| stem.chars().next_back()) else {
+        return false;
+    };
+    let name = right.trim_end_matches(|c: char| !c.is_alphanumeric());
+    // "orig." + "tar.gz", "gentoo-0.9." + "12-rc"; not "the year 1901." + "12 ships".
+    let suffix = last.is_ascii_alphanumeric() && next.is_lowercase() && name.contains('.');
+    let version = last.is_ascii_digit() && next.is_ascii_digit() && left.contains(char::is_alphabetic);
+    suffix || version
 }
 
 #[cfg(test)]
@@ -437,6 +440,18 @@ mod tests {
         assert_eq!(
             split(text, false)[0].1,
             "The management of full-upgrade runs in Linux-Kernel terms, so a full-upgrade is long enough."
+        );
+    }
+
+    #[test]
+    fn divided_names_are_whole_again() {
+        let text = "The maker puts gentoo-0.9.\n12-rc into the debian/\nrules folder beside the file orig.\ntar.gz of last year.";
+        let found = split(text, false);
+        assert!(
+            found[0]
+                .1
+                .contains("gentoo-0.9.12-rc into the debian/rules folder beside the file orig.tar.gz"),
+            "{found:?}"
         );
     }
 

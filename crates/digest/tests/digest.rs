@@ -272,6 +272,10 @@ fn trimming_takes_from_all_sections_and_leaves_no_loose_line() {
             section.blocks.len() > kept.len(),
             "every section gives something up"
         );
+        assert!(
+            matches!(kept[0], Block::Paragraph { .. }),
+            "the opening line stays"
+        );
         assert!(matches!(kept.last(), Some(Block::Quote { .. })));
         assert!(
             kept.windows(2)

@@ -2,6 +2,7 @@
 
 mod escape;
 mod read;
+mod runs;
 mod write;
 
 pub use read::blocks_from_markdown;

@@ -23,7 +23,7 @@ enum Finding {
 /// Checks everything, prints a line for each, and answers whether all is well.
 pub async fn run(mut settings: Settings, world: World) -> bool {
     let installation = Installation::read(&mut settings, &world);
-    let services = Services::read(&mut settings, &installation);
+    let services = Services::read(&mut settings, &installation, false);
     let mut report = Report { healthy: true };
     report.add("settings", settings_hold(&settings));
     report.add("data folder", data_folder(&installation));

@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::folder_lock::{self, FolderLock};
-use crate::installation::Installation;
+use crate::installation::{Context, Installation};
 use crate::roles::{self, Services};
 use crate::signals;
 
@@ -196,13 +196,15 @@ async fn start(mut settings: Settings, free_ports: bool, world: World) -> Result
     let data_dir = installation.data_dir.clone();
     let lock = folder_lock::take(&data_dir);
     let lock = lock.map_err(|source| StartError::Folder { folder: data_dir.clone(), source })?;
-    let mut services = Services::read(&mut settings, &installation);
+    // The lock proves that whoever held leases in a SQLite file of this folder is gone.
+    let job_url = installation.database_url(&mut settings, Context::Job);
+    let services = Services::read(&mut settings, &installation, job_url.starts_with("sqlite:"));
     let webhook = format!("{}/api/v1/payment/webhook", urls.gateway);
     let sandbox = roles::sandbox(&mut settings, &data_dir, urls.sandbox.clone(), webhook);
     settings.finish()?;
-    // The lock proves that whoever held leases in these files is gone.
-    services.job.exclusive_data_dir = services.job.database.url.starts_with("sqlite:");
-    let payment = services.payment.ok_or_else(|| StartError::NotReady("the payment settings cannot be used".to_owned()))?;
+    let unusable = |part: &str| StartError::NotReady(format!("the settings of {part} cannot be used"));
+    let payment = services.payment.ok_or_else(|| unusable("payment"))?;
+    let job = services.job.ok_or_else(|| unusable("background-job"))?;
 
     let shutdown = CancellationToken::new();
     let sandbox = if own_sandbox {
@@ -215,7 +217,7 @@ async fn start(mut settings: Settings, free_ports: bool, world: World) -> Result
     spawn(&mut parts, "auth", quire_auth::serve(services.auth, world.clone(), listeners.auth, token()));
     spawn(&mut parts, "document", quire_document::serve(services.document, world.clone(), listeners.document, token()));
     spawn(&mut parts, "payment", quire_payment::serve(payment, world.clone(), listeners.payment, token()));
-    spawn(&mut parts, "background-job", quire_background_job::serve(services.job, world.clone(), listeners.job, token()));
+    spawn(&mut parts, "background-job", quire_background_job::serve(job, world.clone(), listeners.job, token()));
     spawn(&mut parts, "gateway", quire_gateway::serve(services.gateway, world, listeners.gateway, token()));
     let urls = if own_sandbox { urls } else { Urls { sandbox: String::new(), ..urls } };
     Ok(Embedded { urls, data_dir, shutdown, parts, sandbox, _lock: lock })

@@ -54,17 +54,23 @@ pub(crate) struct Services {
     pub(crate) auth: quire_auth::Config,
     pub(crate) document: quire_document::Config,
     pub(crate) payment: Option<quire_payment::Config>,
-    pub(crate) job: quire_background_job::Config,
+    pub(crate) job: Option<quire_background_job::Config>,
     pub(crate) gateway: GatewayConfig,
 }
 
 impl Services {
-    pub(crate) fn read(settings: &mut Settings, installation: &Installation) -> Self {
+    /// `alone`: this process holds the lock of the data folder.
+    pub(crate) fn read(settings: &mut Settings, installation: &Installation, alone: bool) -> Self {
+        let document = installation.common(settings, Context::Document);
+        let payment = installation.common(settings, Context::Payment);
         Self {
             auth: auth(settings, installation),
-            document: quire_document::Config::read(settings, &installation.common(settings, Context::Document)),
-            payment: quire_payment::Config::read(settings, &installation.common(settings, Context::Payment)),
-            job: quire_background_job::Config::read(settings, &installation.common(settings, Context::Job)),
+            document: quire_document::Config::read(settings, &document),
+            payment: quire_payment::Config::read(settings, &payment),
+            job: {
+                let common = installation.common(settings, Context::Job);
+                quire_background_job::Config::read(settings, &common, alone)
+            },
             gateway: gateway(settings, installation),
         }
     }
@@ -110,8 +116,10 @@ pub async fn run(role: Role, mut settings: Settings, world: World) -> anyhow::Re
         }
         Role::BackgroundJob => {
             let common = installation.common(&mut settings, Context::Job);
-            let config = quire_background_job::Config::read(&mut settings, &common);
-            quire_background_job::serve(config, world, listener(&settings).await?, shutdown).await?;
+            let config = quire_background_job::Config::read(&mut settings, &common, false);
+            let listener = listener(&settings).await?;
+            let config = config.context("the job settings cannot be used")?;
+            quire_background_job::serve(config, world, listener, shutdown).await?;
         }
         Role::Gateway => {
             let config = gateway(&mut settings, &installation);

@@ -78,7 +78,7 @@ impl Typesetter {
             program: program.into(),
             args: vec!["typeset".into()],
             base_timeout: Duration::from_secs(30),
-            timeout_per_page: Duration::from_millis(500),
+            timeout_per_page: Duration::from_secs(1),
             base_memory_bytes: 1 << 30,
             memory_bytes_per_page: 4 << 20,
             permits: Arc::new(Semaphore::new((cores / 2).max(1))),

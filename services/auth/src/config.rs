@@ -60,7 +60,7 @@ impl Config {
     pub fn read(settings: &mut Settings, common: &Common) -> Self {
         let production = settings.production();
         if let Err(error) = MasterSecret::new(common.master_secret.clone()) {
-            settings.problem(format!("QUIRE_MASTER_SECRET: {error}"));
+            settings.problem(format!("QUIRE_SECRET: {error}"));
         }
         Self {
             database: quire_database::Settings {

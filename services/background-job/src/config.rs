@@ -45,10 +45,10 @@ impl Config {
     pub fn read(settings: &mut Settings, common: &Common, exclusive_data_dir: bool) -> Option<Self> {
         let master = MasterSecret::new(common.master_secret.clone());
         let master = master.map_err(|error| settings.problem(error.to_string())).ok();
-        let program = settings.optional("QUIRE_TYPESET_PROGRAM").map(PathBuf::from);
+        let program = settings.optional("QUIRE_CHILD_PROGRAM").map(PathBuf::from);
         let typesetter = program.or_else(|| std::env::current_exe().ok());
         if typesetter.is_none() {
-            settings.problem("QUIRE_TYPESET_PROGRAM must be set: the path of this program cannot be found out");
+            settings.problem("QUIRE_CHILD_PROGRAM must be set: the path of this program cannot be found out");
         }
         let model = model(settings);
         let concurrency = settings.number("QUIRE_JOB_CONCURRENCY", 2, 1..=64);

@@ -19,7 +19,10 @@ pub struct Capacities {
 
 impl Capacities {
     pub fn new(store: Store) -> Self {
-        Self { store, one_at_a_time: Arc::new(Semaphore::new(1)) }
+        Self {
+            store,
+            one_at_a_time: Arc::new(Semaphore::new(1)),
+        }
     }
 
     /// The largest number of pages that can be ordered as a digest; 0 without sources.
@@ -33,16 +36,30 @@ impl Capacities {
         if let Some(known) = known(row) {
             return Ok(known);
         }
-        let _turn = self.one_at_a_time.acquire().await.expect("the semaphore is never closed");
+        let _turn = self
+            .one_at_a_time
+            .acquire()
+            .await
+            .expect("the semaphore is never closed");
         // Whoever had the turn before may have computed this very one.
-        let row = self.store.document(&row.id).await?.ok_or(DocumentError::NoDocument)?;
+        let row = self
+            .store
+            .document(&row.id)
+            .await?
+            .ok_or(DocumentError::NoDocument)?;
         if let Some(known) = known(&row) {
             return Ok(known);
         }
         let sources = self.texts(&row.id).await?;
-        let compute = move || Corpus::build(&sources).capacity(&PageMetrics::default()).max_pages;
+        let compute = move || {
+            Corpus::build(&sources)
+                .capacity(&PageMetrics::default())
+                .max_pages
+        };
         let pages = i32::try_from(tokio::task::spawn_blocking(compute).await?).unwrap_or(i32::MAX);
-        self.store.keep_capacity(&row.id, row.sources_version, pages).await?;
+        self.store
+            .keep_capacity(&row.id, row.sources_version, pages)
+            .await?;
         Ok(pages)
     }
 
@@ -58,20 +75,35 @@ impl Capacities {
                 }
                 pages.extend(more.into_iter().map(|(_, text)| text));
             }
-            texts.push(SourceText { title: title(&source, &pages), id: source.id, has_pages: source.has_pages, pages });
+            texts.push(SourceText {
+                title: title(&source, &pages),
+                id: source.id,
+                has_pages: source.has_pages,
+                pages,
+            });
         }
         Ok(texts)
     }
 }
 
 fn known(row: &DocumentRow) -> Option<i32> {
-    row.capacity.filter(|_| row.capacity_version == Some(row.sources_version))
+    row.capacity
+        .filter(|_| row.capacity_version == Some(row.sources_version))
 }
 
 /// The first heading of a structured file, else the file's name without its extension.
 fn title(source: &SourceRow, pages: &[String]) -> String {
     let first = pages.first().filter(|_| !source.has_pages);
     let heading = first.and_then(|text| text.lines().find_map(|line| line.strip_prefix("# ")));
-    let stem = || source.file_name.rsplit_once('.').map_or(source.file_name.as_str(), |(stem, _)| stem);
-    heading.map(str::trim).filter(|heading| !heading.is_empty()).unwrap_or_else(stem).to_owned()
+    let stem = || {
+        source
+            .file_name
+            .rsplit_once('.')
+            .map_or(source.file_name.as_str(), |(stem, _)| stem)
+    };
+    heading
+        .map(str::trim)
+        .filter(|heading| !heading.is_empty())
+        .unwrap_or_else(stem)
+        .to_owned()
 }

@@ -30,13 +30,13 @@ pub struct Config {
 
 impl Config {
     /// Reads `QUIRE_PAGES_*`, `QUIRE_SECTION_PAGES_*`, `QUIRE_WRITERS` (default: `digest`, and `openai` when
-    /// `QUIRE_MODEL_BASE_URL` is set), `QUIRE_DEFAULT_WRITER`, `QUIRE_SOURCE_MAX_BYTES` (default 20 MiB),
-    /// `QUIRE_READER_PROGRAM` (default: this program) and `QUIRE_DATABASE_CONNECTIONS`. Mistakes are noted in
+    /// `QUIRE_MODEL_BASE_URL` is set), `QUIRE_WRITER`, `QUIRE_SOURCE_MAX_BYTES` (default 20 MiB),
+    /// `QUIRE_CHILD_PROGRAM` (default: this program) and `QUIRE_DATABASE_CONNECTIONS`. Mistakes are noted in
     /// the settings.
     pub fn read(settings: &mut Settings, common: &Common) -> Self {
-        let named = settings.optional("QUIRE_READER_PROGRAM").map(PathBuf::from);
+        let named = settings.optional("QUIRE_CHILD_PROGRAM").map(PathBuf::from);
         let reader_program = named.or_else(|| std::env::current_exe().ok()).unwrap_or_else(|| {
-            settings.problem("QUIRE_READER_PROGRAM is not set, and the path of this program is unknown");
+            settings.problem("QUIRE_CHILD_PROGRAM is not set, and the path of this program is unknown");
             PathBuf::new()
         });
         Self {
@@ -65,7 +65,9 @@ fn read_rules(settings: &mut Settings) -> SpecRules {
         match Writer::parse(name) {
             Some(Writer::Digest) => {}
             Some(Writer::OpenAi) => writers.push(Writer::OpenAi),
-            None => settings.problem(format!("QUIRE_WRITERS has `{name}` in it: accepted are digest, openai")),
+            None => settings.problem(format!(
+                "QUIRE_WRITERS has `{name}` in it: accepted are digest, openai"
+            )),
         }
     }
     if named.is_empty() && model {
@@ -73,8 +75,12 @@ fn read_rules(settings: &mut Settings) -> SpecRules {
     }
     writers.dedup();
     let names: Vec<&str> = writers.iter().map(|writer| writer.name()).collect();
-    let default = settings.choice("QUIRE_DEFAULT_WRITER", Writer::Digest.name(), &names);
-    SpecRules { pages, default_writer: Writer::parse(&default).unwrap_or(Writer::Digest), writers }
+    let default = settings.choice("QUIRE_WRITER", Writer::Digest.name(), &names);
+    SpecRules {
+        pages,
+        default_writer: Writer::parse(&default).unwrap_or(Writer::Digest),
+        writers,
+    }
 }
 
 #[cfg(test)]
@@ -85,7 +91,9 @@ mod tests {
     use crate::spec::Kind;
 
     fn settings(values: &[(&str, &str)]) -> Settings {
-        let pairs = values.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let pairs = values
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         Settings::from_map(pairs.collect::<HashMap<_, _>>())
     }
 
@@ -93,7 +101,10 @@ mod tests {
     fn a_configured_model_offers_a_second_writer() {
         let rules = read_rules(&mut settings(&[]));
         assert_eq!(rules.writers, [Writer::Digest]);
-        let rules = read_rules(&mut settings(&[("QUIRE_MODEL_BASE_URL", "http://localhost:11434/v1")]));
+        let rules = read_rules(&mut settings(&[(
+            "QUIRE_MODEL_BASE_URL",
+            "http://localhost:11434/v1",
+        )]));
         assert_eq!(rules.writers, Writer::ALL);
         assert_eq!(rules.default_writer, Writer::Digest);
     }
@@ -105,6 +116,12 @@ mod tests {
         assert!(lowered.finish().is_ok());
         let mut raised = settings(&[("QUIRE_PAGES_MIN", "60")]);
         read_rules(&mut raised);
-        assert!(raised.finish().unwrap_err().to_string().contains("QUIRE_PAGES_DEFAULT is 50"));
+        assert!(
+            raised
+                .finish()
+                .unwrap_err()
+                .to_string()
+                .contains("QUIRE_PAGES_DEFAULT is 50")
+        );
     }
 }

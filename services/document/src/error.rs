@@ -72,26 +72,26 @@ impl DocumentError {
             Self::NoDocument => Fault::new(Kind::NotFound, "DOCUMENT_NOT_FOUND", message),
             Self::NoSource => Fault::new(Kind::NotFound, "SOURCE_NOT_FOUND", message),
             Self::NoExport => Fault::new(Kind::NotFound, "EXPORT_NOT_FOUND", message),
-            Self::State { status, .. } => {
-                Fault::new(Kind::Precondition, "DOCUMENT_STATE", message).with_metadata("status", status.name())
-            }
+            Self::State { status, .. } => Fault::new(Kind::Precondition, "DOCUMENT_STATE", message)
+                .with_metadata("status", status.name()),
             Self::Held(status) => {
                 Fault::new(Kind::Conflict, "DOCUMENT_STATE", message).with_metadata("status", status.name())
             }
             Self::OtherJob => Fault::new(Kind::Conflict, "DOCUMENT_HAS_JOB", message),
             Self::Fenced => Fault::new(Kind::Precondition, "JOB_FENCED", message),
-            Self::NotReady(status) => {
-                Fault::new(Kind::Precondition, "DOCUMENT_NOT_READY", message).with_metadata("status", status.name())
-            }
+            Self::NotReady(status) => Fault::new(Kind::Precondition, "DOCUMENT_NOT_READY", message)
+                .with_metadata("status", status.name()),
             Self::NoPdf => Fault::new(Kind::Precondition, "EXPORT_MISSING", message),
-            Self::TooLarge { limit } => {
-                Fault::new(Kind::TooLarge, "FILE_TOO_LARGE", message).with_metadata("max_bytes", limit.to_string())
-            }
+            Self::TooLarge { limit } => Fault::new(Kind::TooLarge, "FILE_TOO_LARGE", message)
+                .with_metadata("max_bytes", limit.to_string()),
             Self::TooManySources { .. } => Fault::invalid_field("file", Rule::Value(message)),
             Self::TooFewSources { max_pages } => {
                 let rule = Rule::LessThanEqual(i64::from(max_pages));
                 let fault = Fault::invalid_field(page_count::FIELD, rule);
-                Fault { message, ..fault.with_metadata("max_pages", max_pages.to_string()) }
+                Fault {
+                    message,
+                    ..fault.with_metadata("max_pages", max_pages.to_string())
+                }
             }
             Self::NoSources => Fault::invalid_field(
                 "sources",

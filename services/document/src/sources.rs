@@ -96,7 +96,11 @@ impl Sources {
     }
 
     /// The sources in order of upload, and how many pages they support without a language model.
-    pub async fn list(&self, user_id: &str, document_id: &str) -> Result<(Vec<SourceRow>, i32), DocumentError> {
+    pub async fn list(
+        &self,
+        user_id: &str,
+        document_id: &str,
+    ) -> Result<(Vec<SourceRow>, i32), DocumentError> {
         let document = owned(&self.store, user_id, document_id).await?;
         let sources = self.store.sources(document_id).await?;
         Ok((sources, self.capacities.max_pages(&document).await?))
@@ -105,7 +109,11 @@ impl Sources {
     /// Removes a source of a draft.
     pub async fn delete(&self, user_id: &str, document_id: &str, id: &str) -> Result<(), DocumentError> {
         let document = owned(&self.store, user_id, document_id).await?;
-        let source = self.store.source(document_id, id).await?.ok_or(DocumentError::NoSource)?;
+        let source = self
+            .store
+            .source(document_id, id)
+            .await?
+            .ok_or(DocumentError::NoSource)?;
         draft(&document, CHANGE_REFUSED)?;
         let transaction = self.store.begin_write().await?;
         if !rows::give_place(&transaction, (user_id, document_id), self.world.now()).await? {
@@ -125,7 +133,10 @@ impl Sources {
         &self,
         document_id: &str,
     ) -> Result<BoxStream<'static, Result<SourcePage, DocumentError>>, DocumentError> {
-        self.store.document(document_id).await?.ok_or(DocumentError::NoDocument)?;
+        self.store
+            .document(document_id)
+            .await?
+            .ok_or(DocumentError::NoDocument)?;
         let sources = self.store.sources(document_id).await?;
         let store = self.store.clone();
         Ok(Box::pin(async_stream::try_stream! {
@@ -143,7 +154,12 @@ impl Sources {
         }))
     }
 
-    async fn read(&self, file_name: &str, kind: FileKind, spooled: &Spooled) -> Result<Reading, DocumentError> {
+    async fn read(
+        &self,
+        file_name: &str,
+        kind: FileKind,
+        spooled: &Spooled,
+    ) -> Result<Reading, DocumentError> {
         if spooled.size == 0 {
             return Err(refused(file_name, "the file is empty"));
         }
@@ -156,13 +172,20 @@ impl Sources {
         match self.reader.read(spooled.path(), kind).await {
             Ok(reading) => Ok(reading),
             Err(ReadError::Refused(refusal)) => Err(refused(file_name, &refusal.to_string())),
-            Err(error @ (ReadError::Process(_) | ReadError::Protocol(_))) => Err(DocumentError::Reader(error)),
+            Err(error @ (ReadError::Process(_) | ReadError::Protocol(_))) => {
+                Err(DocumentError::Reader(error))
+            }
         }
     }
 
     /// Writes the rows, unless the document changed meanwhile. Answers the source that was first when two
     /// uploads of the same file meet.
-    async fn keep(&self, user_id: &str, row: SourceRow, pages: &[String]) -> Result<SourceRow, DocumentError> {
+    async fn keep(
+        &self,
+        user_id: &str,
+        row: SourceRow,
+        pages: &[String],
+    ) -> Result<SourceRow, DocumentError> {
         let document_id = row.document_id.clone();
         let transaction = self.store.begin_write().await?;
         let now = self.world.now();

@@ -48,7 +48,10 @@ impl Store {
 
     pub async fn insert_document(&self, row: DocumentRow) -> Result<(), DbErr> {
         let insert = document::Entity::insert(row.into_active_model());
-        insert.exec_without_returning(self.database.reader()).await.map(|_| ())
+        insert
+            .exec_without_returning(self.database.reader())
+            .await
+            .map(|_| ())
     }
 
     pub async fn document(&self, id: &str) -> Result<Option<DocumentRow>, DbErr> {
@@ -79,7 +82,12 @@ impl Store {
     }
 
     /// Writes the description anew. False: not a draft, or changed since `updated_at`.
-    pub async fn redescribe(&self, row: &DocumentRow, updated_at: i64, now: Timestamp) -> Result<bool, DbErr> {
+    pub async fn redescribe(
+        &self,
+        row: &DocumentRow,
+        updated_at: i64,
+        now: Timestamp,
+    ) -> Result<bool, DbErr> {
         let update = change(&row.id, &[Status::Draft], now)
             .filter(document::Column::UpdatedAt.eq(updated_at))
             .filter(document::Column::UserId.eq(row.user_id.as_str()))
@@ -93,7 +101,13 @@ impl Store {
     }
 
     /// Sets the chapters that the customer wishes, as JSON. False: not that user's, or not a draft.
-    pub async fn wish_chapters(&self, user_id: &str, id: &str, chapters: &str, now: Timestamp) -> Result<bool, DbErr> {
+    pub async fn wish_chapters(
+        &self,
+        user_id: &str,
+        id: &str,
+        chapters: &str,
+        now: Timestamp,
+    ) -> Result<bool, DbErr> {
         let update = change(id, &[Status::Draft], now)
             .filter(document::Column::UserId.eq(user_id))
             .col_expr(document::Column::WishedChapters, Expr::value(chapters));
@@ -115,7 +129,10 @@ impl Store {
             .filter(document::Column::TargetPages.eq(checked.target_pages))
             .filter(document::Column::Writer.eq(checked.writer))
             .filter(document::Column::SourcesVersion.eq(checked.sources_version))
-            .col_expr(document::Column::Status, Expr::value(Status::PaymentPending.name()));
+            .col_expr(
+                document::Column::Status,
+                Expr::value(Status::PaymentPending.name()),
+            );
         Ok(update.exec(self.database.reader()).await?.rows_affected == 1)
     }
 

@@ -17,7 +17,7 @@ pub const DEVELOPMENT_API_KEY: &str = "sk_test_quire_sandbox";
 /// As [`DEVELOPMENT_API_KEY`], for the signatures of webhooks.
 pub const DEVELOPMENT_WEBHOOK_SECRET: &str = "whsec_quire_sandbox";
 /// Where the payment sandbox listens unless it is told otherwise.
-pub const DEVELOPMENT_STRIPE_URL: &str = "http://127.0.0.1:8095";
+pub const DEVELOPMENT_STRIPE_URL: &str = "http://127.0.0.1:12111";
 
 /// A session lives at least 30 minutes at the provider, plus two margins for clocks.
 const SHORTEST_LIFE_SECONDS: u64 = 33 * 60;
@@ -103,7 +103,12 @@ fn read_pricing(settings: &mut Settings) -> Option<Pricing> {
             "QUIRE_PRICE_PER_PAGE_MINOR is {page_minor}: the provider takes {currency} only in steps of 10"
         ));
     }
-    Some(Pricing { page_minor, currency, min_pages, max_pages })
+    Some(Pricing {
+        page_minor,
+        currency,
+        min_pages,
+        max_pages,
+    })
 }
 
 fn read_provider(settings: &mut Settings, production: bool) -> Option<ProviderSettings> {
@@ -111,8 +116,13 @@ fn read_provider(settings: &mut Settings, production: bool) -> Option<ProviderSe
     let api_key = settings.secret("QUIRE_STRIPE_API_KEY");
     let api_key = api_key.unwrap_or_else(|| SecretString::from(DEVELOPMENT_API_KEY));
     if production {
-        if url.as_ref().is_some_and(|url| url.scheme() != "https" || is_loopback(url)) {
-            settings.problem("QUIRE_STRIPE_URL points to the payment sandbox, or not to https: refused in production");
+        if url
+            .as_ref()
+            .is_some_and(|url| url.scheme() != "https" || is_loopback(url))
+        {
+            settings.problem(
+                "QUIRE_STRIPE_URL points to the payment sandbox, or not to https: refused in production",
+            );
         }
         if api_key.expose_secret() == DEVELOPMENT_API_KEY {
             settings.problem("QUIRE_STRIPE_API_KEY is not set, or is the sandbox's: refused in production");
@@ -122,19 +132,24 @@ fn read_provider(settings: &mut Settings, production: bool) -> Option<ProviderSe
 }
 
 fn read_webhook_secrets(settings: &mut Settings, production: bool) -> Vec<SecretString> {
-    let secrets = settings.secret_list("QUIRE_STRIPE_WEBHOOK_SECRET");
+    let secrets = settings.secret_list("QUIRE_STRIPE_WEBHOOK_SECRETS");
     if !production {
         let development = || vec![SecretString::from(DEVELOPMENT_WEBHOOK_SECRET)];
-        return if secrets.is_empty() { development() } else { secrets };
+        return if secrets.is_empty() {
+            development()
+        } else {
+            secrets
+        };
     }
     let weak = |secret: &SecretString| {
         let secret = secret.expose_secret();
         secret == DEVELOPMENT_WEBHOOK_SECRET || secret.chars().count() < MIN_SECRET_CHARACTERS
     };
     if secrets.is_empty() {
-        settings.problem("QUIRE_STRIPE_WEBHOOK_SECRET is not set: refused in production");
+        settings.problem("QUIRE_STRIPE_WEBHOOK_SECRETS is not set: refused in production");
     } else if secrets.iter().any(weak) {
-        settings.problem("QUIRE_STRIPE_WEBHOOK_SECRET is the sandbox's, or too short: refused in production");
+        settings
+            .problem("QUIRE_STRIPE_WEBHOOK_SECRETS is the sandbox's, or too short: refused in production");
     }
     secrets
 }
@@ -170,17 +185,23 @@ mod tests {
     }
 
     fn problems(values: &[(&str, &str)]) -> Vec<String> {
-        let pairs = values.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let pairs = values
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let mut settings = Settings::from_map(pairs.collect());
         Config::read(&mut settings, &common());
-        settings.finish().err().map(|error| error.problems).unwrap_or_default()
+        settings
+            .finish()
+            .err()
+            .map(|error| error.problems)
+            .unwrap_or_default()
     }
 
     const PRODUCTION: [(&str, &str); 4] = [
         ("QUIRE_ENV", "production"),
         ("QUIRE_STRIPE_URL", "https://api.stripe.com"),
         ("QUIRE_STRIPE_API_KEY", "rk_live_0123456789"),
-        ("QUIRE_STRIPE_WEBHOOK_SECRET", "whsec_0123456789abcdef"),
+        ("QUIRE_STRIPE_WEBHOOK_SECRETS", "whsec_0123456789abcdef"),
     ];
 
     #[test]
@@ -198,10 +219,13 @@ mod tests {
             ("QUIRE_STRIPE_URL", "https://localhost"),
             ("QUIRE_STRIPE_API_KEY", DEVELOPMENT_API_KEY),
             ("QUIRE_STRIPE_API_KEY", ""),
-            ("QUIRE_STRIPE_WEBHOOK_SECRET", DEVELOPMENT_WEBHOOK_SECRET),
-            ("QUIRE_STRIPE_WEBHOOK_SECRET", "whsec_0123456789abcdef,whsec_quire_sandbox"),
-            ("QUIRE_STRIPE_WEBHOOK_SECRET", "short"),
-            ("QUIRE_STRIPE_WEBHOOK_SECRET", ""),
+            ("QUIRE_STRIPE_WEBHOOK_SECRETS", DEVELOPMENT_WEBHOOK_SECRET),
+            (
+                "QUIRE_STRIPE_WEBHOOK_SECRETS",
+                "whsec_0123456789abcdef,whsec_quire_sandbox",
+            ),
+            ("QUIRE_STRIPE_WEBHOOK_SECRETS", "short"),
+            ("QUIRE_STRIPE_WEBHOOK_SECRETS", ""),
         ] {
             let mut values = PRODUCTION.to_vec();
             values.push((name, value));

@@ -47,7 +47,10 @@ impl Peers {
         let request = self.signed(message);
         let mut client = self.documents.clone();
         let answer = client.prepare_order(request);
-        let answer = answer.instrument(span("PrepareOrder")).await.map_err(|status| Fault::from(&status))?;
+        let answer = answer
+            .instrument(span("PrepareOrder"))
+            .await
+            .map_err(|status| Fault::from(&status))?;
         answer.into_inner().document.ok_or_else(Fault::internal)
     }
 
@@ -56,11 +59,16 @@ impl Peers {
     /// # Errors
     /// The document service's own fault.
     pub(crate) async fn release_order(&self, document_id: &str) -> Result<(), Fault> {
-        let message = document::ReleaseOrderRequest { document_id: document_id.to_owned() };
+        let message = document::ReleaseOrderRequest {
+            document_id: document_id.to_owned(),
+        };
         let request = self.signed(message);
         let mut client = self.documents.clone();
         let answer = client.release_order(request);
-        answer.instrument(span("ReleaseOrder")).await.map_err(|status| Fault::from(&status))?;
+        answer
+            .instrument(span("ReleaseOrder"))
+            .await
+            .map_err(|status| Fault::from(&status))?;
         Ok(())
     }
 
@@ -72,7 +80,10 @@ impl Peers {
         let request = self.signed(message);
         let mut client = self.jobs.clone();
         let answer = client.start_job(request);
-        let answer = answer.instrument(span("StartJob")).await.map_err(|status| Fault::from(&status))?;
+        let answer = answer
+            .instrument(span("StartJob"))
+            .await
+            .map_err(|status| Fault::from(&status))?;
         Ok(answer.into_inner().job_id)
     }
 

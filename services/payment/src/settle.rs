@@ -40,7 +40,9 @@ impl Settlement {
         outcome: Outcome,
     ) -> Result<OrderStatus, PaymentError> {
         let txn = self.database.begin_write().await?;
-        let order = store::lock_order(&txn, order_id).await?.ok_or(PaymentError::OrderNotFound)?;
+        let order = store::lock_order(&txn, order_id)
+            .await?
+            .ok_or(PaymentError::OrderNotFound)?;
         match order.status {
             OrderStatus::Paid => {}
             OrderStatus::Delivered | OrderStatus::RefundPending | OrderStatus::Refunded => {
@@ -53,10 +55,16 @@ impl Settlement {
         if order.job_id.as_deref().is_some_and(|own| own != job_id) {
             return Err(PaymentError::OtherJob);
         }
-        let scene = Scene { txn: &txn, world: &self.world, actor: "background-job" };
+        let scene = Scene {
+            txn: &txn,
+            world: &self.world,
+            actor: "background-job",
+        };
         let status = match outcome {
             Outcome::Delivered => {
-                scene.advance(&order, job_columns(job_id), OrderStatus::Delivered, "").await?;
+                scene
+                    .advance(&order, job_columns(job_id), OrderStatus::Delivered, "")
+                    .await?;
                 OrderStatus::Delivered
             }
             Outcome::Failed => self.refund(&scene, &order, "JOB_FAILED").await?,
@@ -80,5 +88,8 @@ impl Settlement {
 
 /// The job may end before the relay has heard that it began.
 fn job_columns(job_id: &str) -> ActiveModel {
-    ActiveModel { job_id: Set(Some(job_id.to_owned())), ..Default::default() }
+    ActiveModel {
+        job_id: Set(Some(job_id.to_owned())),
+        ..Default::default()
+    }
 }

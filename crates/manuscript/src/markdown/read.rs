@@ -5,6 +5,7 @@
 
 use pulldown_cmark::{CodeBlockKind, Event, Options, Parser, Tag, TagEnd};
 
+use super::runs::{self, plain, trimmed, with_url};
 use crate::book::is_web_address;
 use crate::{Block, Inline};
 
@@ -220,14 +221,8 @@ impl Reader {
         }
     }
 
-    /// Appends a run, joined to the last one if they look the same.
     fn push(&mut self, inline: Inline) {
-        match (self.inlines.last_mut(), &inline) {
-            (Some(Inline::Text { text: last }), Inline::Text { text })
-            | (Some(Inline::Emphasis { text: last }), Inline::Emphasis { text })
-            | (Some(Inline::Strong { text: last }), Inline::Strong { text }) => last.push_str(text),
-            _ => self.inlines.push(inline),
-        }
+        runs::push(&mut self.inlines, inline);
     }
 
     /// Inside an item, whose text is one run, a further block starts on a line of its own.
@@ -320,11 +315,14 @@ impl Reader {
         let ordered = first.is_some();
         if ordered && *first != Some(1) {
             // A list of blocks always counts from 1; other numbers are kept as text.
-            for (number, mut inlines) in items {
+            for (number, inlines) in items {
                 let marker = format!("{}. ", number.unwrap_or_default());
-                inlines.insert(0, Inline::Text { text: marker });
+                let mut numbered = vec![Inline::Text { text: marker }];
+                inlines
+                    .into_iter()
+                    .for_each(|inline| runs::push(&mut numbered, inline));
                 self.blocks.push(Block::Paragraph {
-                    inlines: joined(inlines),
+                    inlines: numbered,
                     optional: None,
                 });
             }
@@ -349,57 +347,6 @@ impl Reader {
 /// Ends the marker of a nested item: a no-break space, so that the marker stays with its text and is told
 /// from a text that merely ends in a blank.
 const NESTED_MARKER_END: char = '\u{a0}';
-
-fn with_url(text: &str, url: &str) -> String {
-    if url.is_empty() || text == url {
-        text.to_owned()
-    } else {
-        format!("{text} ({url})")
-    }
-}
-
-fn plain(inlines: &[Inline]) -> String {
-    let parts = inlines.iter().map(|inline| match inline {
-        Inline::Text { text }
-        | Inline::Emphasis { text }
-        | Inline::Strong { text }
-        | Inline::Code { text } => text.replace('\n', " "),
-        Inline::Link { text, url } => with_url(text, url),
-        Inline::Cite { .. } => String::new(),
-    });
-    parts.collect::<String>().trim().to_owned()
-}
-
-fn joined(inlines: Vec<Inline>) -> Vec<Inline> {
-    let mut reader = Reader::default();
-    inlines.into_iter().for_each(|inline| reader.push(inline));
-    reader.inlines
-}
-
-/// Without blank runs at the ends and without blanks at the ends of the outer text runs.
-fn trimmed(mut inlines: Vec<Inline>) -> Vec<Inline> {
-    fn text_of(inline: &mut Inline) -> Option<&mut String> {
-        match inline {
-            Inline::Text { text } | Inline::Emphasis { text } | Inline::Strong { text } => Some(text),
-            Inline::Code { .. } | Inline::Link { .. } | Inline::Cite { .. } => None,
-        }
-    }
-    while let Some(text) = inlines.first_mut().and_then(text_of) {
-        *text = text.trim_start_matches([' ', '\n', '\t']).to_owned();
-        if !text.is_empty() {
-            break;
-        }
-        inlines.remove(0);
-    }
-    while let Some(text) = inlines.last_mut().and_then(text_of) {
-        text.truncate(text.trim_end_matches([' ', '\n', '\t']).len());
-        if !text.is_empty() {
-            break;
-        }
-        inlines.pop();
-    }
-    inlines
-}
 
 #[cfg(test)]
 mod tests {

@@ -9,6 +9,7 @@ mod grpc;
 mod journey;
 mod mailbox;
 mod pages;
+mod provider;
 mod refresh;
 mod samples;
 mod sse;

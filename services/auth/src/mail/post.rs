@@ -16,7 +16,7 @@ use tracing::Instrument;
 
 use crate::audit::{self, Attempt, Audit};
 
-use super::{Console, Letter, MailError, Mailer};
+use super::{Console, Letter, Mail, MailError, Mailer};
 
 /// Mails that may wait.
 const WAITING: usize = 256;
@@ -160,16 +160,17 @@ async fn send(parts: &PostParts, letter: &Letter, shown: impl FnOnce()) -> Resul
     let mail = letter.compose(&parts.from)?;
     let first = parts.mailer.send(&mail).await;
     shown();
-    retry(parts.mailer.as_ref(), &mail, first).await
+    retry(parts.mailer.as_ref(), &mail, first, PAUSES).await
 }
 
 async fn retry(
     mailer: &dyn Mailer,
-    mail: &super::Mail,
+    mail: &Mail,
     first: Result<(), MailError>,
+    pauses: [Duration; 2],
 ) -> Result<(), MailError> {
     let mut outcome = first;
-    for pause in PAUSES {
+    for pause in pauses {
         match &outcome {
             Err(error) if error.retryable => tracing::warn!(error = %error, "a sign-in mail is tried again"),
             _ => break,
@@ -190,7 +191,6 @@ mod tests {
 
     use super::*;
     use crate::email::Email;
-    use crate::mail::Mail;
 
     /// Answers with the outcomes given, last one first, and counts the tries.
     struct Scripted(Mutex<(Vec<Result<(), MailError>>, usize)>);
@@ -226,12 +226,12 @@ mod tests {
             .unwrap();
         let mailer = Scripted(Mutex::new((outcomes, 0)));
         let first = mailer.send(&mail).await;
-        let sent = retry(&mailer, &mail, first).await.is_ok();
+        let sent = retry(&mailer, &mail, first, [Duration::ZERO; 2]).await.is_ok();
         let tries = mailer.0.lock().unwrap().1;
         (sent, tries)
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_mail_is_tried_three_times_and_no_more() {
         assert_eq!(tries(vec![]).await, (true, 1));
         assert_eq!(tries(vec![failure(true), failure(true)]).await, (true, 3));
@@ -241,7 +241,7 @@ mod tests {
         );
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn what_can_never_be_delivered_is_not_tried_again() {
         assert_eq!(tries(vec![failure(false)]).await, (false, 1));
     }

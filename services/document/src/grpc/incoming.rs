@@ -9,7 +9,8 @@ use tonic::Status;
 use crate::error::DocumentError;
 
 const HEADER_FIRST: DocumentError = DocumentError::Malformed("the first message must be the header");
-const CHUNKS_AFTER: DocumentError = DocumentError::Malformed("after the header every message must be a chunk");
+const CHUNKS_AFTER: DocumentError =
+    DocumentError::Malformed("after the header every message must be a chunk");
 
 /// The bytes after a header.
 pub type Chunks = BoxStream<'static, Result<Bytes, DocumentError>>;
@@ -20,7 +21,9 @@ where
     S: Stream<Item = Result<pb::UploadSourceRequest, Status>> + Send + Unpin + 'static,
 {
     use pb::upload_source_request::Part;
-    let Some(Part::Header(header)) = first(&mut messages).await?.part else { return Err(HEADER_FIRST) };
+    let Some(Part::Header(header)) = first(&mut messages).await?.part else {
+        return Err(HEADER_FIRST);
+    };
     let chunks = messages.map(|message| match message.map_err(broken)?.part {
         Some(Part::Chunk(chunk)) => Ok(Bytes::from(chunk)),
         Some(Part::Header(_)) | None => Err(CHUNKS_AFTER),
@@ -34,7 +37,9 @@ where
     S: Stream<Item = Result<pb::PutExportRequest, Status>> + Send + Unpin + 'static,
 {
     use pb::put_export_request::Part;
-    let Some(Part::Header(header)) = first(&mut messages).await?.part else { return Err(HEADER_FIRST) };
+    let Some(Part::Header(header)) = first(&mut messages).await?.part else {
+        return Err(HEADER_FIRST);
+    };
     let chunks = messages.map(|message| match message.map_err(broken)?.part {
         Some(Part::Chunk(chunk)) => Ok(Bytes::from(chunk)),
         Some(Part::Header(_)) | None => Err(CHUNKS_AFTER),
@@ -42,7 +47,9 @@ where
     Ok((header, chunks.boxed()))
 }
 
-async fn first<M>(messages: &mut (impl Stream<Item = Result<M, Status>> + Unpin)) -> Result<M, DocumentError> {
+async fn first<M>(
+    messages: &mut (impl Stream<Item = Result<M, Status>> + Unpin),
+) -> Result<M, DocumentError> {
     messages.next().await.ok_or(HEADER_FIRST)?.map_err(broken)
 }
 

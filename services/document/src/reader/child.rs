@@ -42,8 +42,12 @@ pub fn run_child(stdin: impl Read, mut stdout: impl Write) -> ExitCode {
         Ok(_) => serde_json::from_str::<Request>(&line),
         Err(_) => return ExitCode::from(2),
     };
-    let Ok(request) = request else { return ExitCode::from(2) };
-    if limit(Resource::As, request.memory_bytes).is_err() || limit(Resource::Cpu, request.cpu_seconds).is_err() {
+    let Ok(request) = request else {
+        return ExitCode::from(2);
+    };
+    if limit(Resource::As, request.memory_bytes).is_err()
+        || limit(Resource::Cpu, request.cpu_seconds).is_err()
+    {
         return ExitCode::from(2);
     }
     let reading = std::thread::Builder::new()
@@ -57,9 +61,19 @@ pub fn run_child(stdin: impl Read, mut stdout: impl Write) -> ExitCode {
         Err(_) => return ExitCode::from(2),
     };
     let written = serde_json::to_writer(&mut stdout, &answer).is_ok() && stdout.flush().is_ok();
-    if written { ExitCode::SUCCESS } else { ExitCode::from(2) }
+    if written {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(2)
+    }
 }
 
 fn limit(resource: Resource, value: u64) -> rustix::io::Result<()> {
-    setrlimit(resource, Rlimit { current: Some(value), maximum: Some(value) })
+    setrlimit(
+        resource,
+        Rlimit {
+            current: Some(value),
+            maximum: Some(value),
+        },
+    )
 }

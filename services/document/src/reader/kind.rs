@@ -62,14 +62,17 @@ impl FileKind {
     pub fn fits(self, path: &Path) -> std::io::Result<bool> {
         let mut file = std::fs::File::open(path)?;
         let mut head = Vec::with_capacity(PDF_MARK_WITHIN);
-        file.by_ref().take(PDF_MARK_WITHIN as u64).read_to_end(&mut head)?;
+        file.by_ref()
+            .take(PDF_MARK_WITHIN as u64)
+            .read_to_end(&mut head)?;
         let pdf = head.windows(PDF_MARK.len()).any(|window| window == PDF_MARK);
         let zip = head.starts_with(ZIP_MARK);
         Ok(match self {
             Self::Pdf => pdf,
             Self::Docx => {
                 file.rewind()?;
-                zip && zip::ZipArchive::new(file).is_ok_and(|archive| archive.index_for_name(DOCX_BODY).is_some())
+                zip && zip::ZipArchive::new(file)
+                    .is_ok_and(|archive| archive.index_for_name(DOCX_BODY).is_some())
             }
             Self::Text | Self::Markdown => !zip && !head.starts_with(PDF_MARK),
         })

@@ -2,9 +2,7 @@
 
 use quire_clock::Timestamp;
 use sea_orm::sea_query::{Expr, OnConflict};
-use sea_orm::{
-    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel, QueryFilter, QuerySelect,
-};
+use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel, QueryFilter, QuerySelect};
 
 use super::entity::{document, section};
 use super::{SectionRow, Store, change};
@@ -80,7 +78,11 @@ pub async fn keep_sections(
 /// Writes a section, in place of one with the same key.
 pub async fn put_section(connection: &impl ConnectionTrait, row: SectionRow) -> Result<(), DbErr> {
     let replace = OnConflict::columns([section::Column::DocumentId, section::Column::SectionKey])
-        .update_columns([section::Column::Blocks, section::Column::Writer, section::Column::WrittenAt])
+        .update_columns([
+            section::Column::Blocks,
+            section::Column::Writer,
+            section::Column::WrittenAt,
+        ])
         .to_owned();
     let insert = section::Entity::insert(row.into_active_model()).on_conflict(replace);
     insert.exec_without_returning(connection).await.map(|_| ())

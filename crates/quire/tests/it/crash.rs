@@ -1,0 +1,165 @@
+//! The process is killed in the middle, without a word, and started again on the same folder.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+
+use serde_json::{Value, json};
+
+use crate::customer::{Client, Customer, text};
+use crate::provider::{Told, signed};
+use crate::samples;
+use crate::system;
+use crate::wait::eventually;
+
+/// Long enough that most of the work lies after the first section.
+const PAGES: i64 = 40;
+
+/// `quire serve` as a process of its own.
+struct Process {
+    child: Child,
+    client: Client,
+}
+
+impl Process {
+    async fn start(folder: &Path) -> Self {
+        let addresses = folder.join("addresses.json");
+        // Of the process before, which had other ports.
+        let _ = std::fs::remove_file(&addresses);
+        let log = File::options().create(true).append(true).open(folder.join("test.log")).unwrap();
+        let mut child = Command::new(system::program())
+            .arg("serve")
+            .env_clear()
+            .envs(system::relaxed())
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("QUIRE_DATA_DIR", folder)
+            .env("QUIRE_FREE_PORTS", "true")
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let read = || {
+            let ended = child.try_wait().unwrap();
+            assert!(ended.is_none(), "quire ended: {ended:?}\n{}", said(folder));
+            let written = std::fs::read(&addresses).ok();
+            let written = written.map(|bytes| serde_json::from_slice::<HashMap<String, String>>(&bytes).unwrap());
+            std::future::ready(written)
+        };
+        let urls = eventually("quire serve is ready", read).await;
+        let client = Client::new(&urls["gateway"], &urls["sandbox"], folder.join("mail"));
+        Self { child, client }
+    }
+
+    /// SIGKILL: nothing is cleaned up.
+    fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The end of what the process has said.
+fn said(folder: &Path) -> String {
+    let log = std::fs::read_to_string(folder.join("test.log")).unwrap_or_default();
+    let lines: Vec<&str> = log.lines().collect();
+    lines[lines.len().saturating_sub(20)..].join("\n")
+}
+
+/// A long PDF that is too large for the repository, where there is one.
+fn long_source() -> Option<PathBuf> {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/sources/debian-faq.en.pdf");
+    path.is_file().then_some(path)
+}
+
+async fn written_at(customer: &Customer, document: &str) -> HashMap<String, Value> {
+    let sections = customer.get(&format!("/documents/{document}/sections")).await.with_status(200).json();
+    let sections = sections["sections"].as_array().unwrap().iter();
+    sections.map(|section| (text(&section["key"]), section["written_at"].clone())).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_goes_on_after_a_kill_and_writes_no_section_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let before = Process::start(folder.path()).await;
+    let ada = before.client.sign_in("ada@example.org").await;
+    let document = ada.create_document(&json!({ "title": "A long one", "target_pages": 12 })).await;
+    for name in samples::ALL {
+        ada.upload_sample(&document, name).await;
+    }
+    if let Some(path) = long_source() {
+        ada.upload(&document, "debian-faq.pdf", std::fs::read(path).unwrap()).await.with_status(201);
+    }
+    let sources = ada.get(&format!("/documents/{document}/sources")).await.with_status(200).json();
+    let pages = sources["max_pages"].as_i64().unwrap().min(PAGES);
+    ada.patch(&format!("/documents/{document}"), &json!({ "target_pages": pages })).await.with_status(200);
+    let order = ada.checkout(&document).await;
+    ada.pay(&order).await;
+    let job = ada.job_of(&text(&order["id"])).await;
+
+    let seen = ada.follow_until(&job, 0, |event| event.kind == "section_done").await;
+    assert_eq!(seen.last().unwrap().kind, "section_done", "{seen:?}");
+    let kept = written_at(&ada, &document).await;
+    assert!(!kept.is_empty());
+    before.kill();
+
+    let after = Process::start(folder.path()).await;
+    let ada = Customer { client: after.client.clone(), ..ada };
+    let cursor = seen.last().unwrap().id;
+    let rest = ada.follow(&job, cursor).await;
+    assert_eq!(rest.last().unwrap().kind, "completed", "{rest:?}\n{}", said(folder.path()));
+    assert!(rest.iter().any(|event| event.kind == "started" && event.data["attempt"] == 2), "it was not interrupted");
+
+    let all = ada.follow(&job, 0).await;
+    assert_eq!(all, [seen, rest].concat(), "the log is not what was seen while it was written");
+    let ids: Vec<u64> = all.iter().map(|event| event.id).collect();
+    assert_eq!(ids, (1..=all.len() as u64).collect::<Vec<_>>());
+    let percents: Vec<i64> = all.iter().filter_map(|event| event.data["percent"].as_i64()).collect();
+    assert!(percents.is_sorted(), "percent fell: {percents:?}");
+
+    let now = written_at(&ada, &document).await;
+    for (key, moment) in &kept {
+        assert_eq!(now.get(key), Some(moment), "section {key} was written again");
+    }
+    for key in now.keys() {
+        let done = all.iter().filter(|event| event.kind == "section_done" && event.data["key"] == key.as_str());
+        assert_eq!(done.count(), 1, "section {key}");
+    }
+    assert_eq!(ada.jobs_of(&document).await.len(), 1);
+    let counted = ada.document(&document).await["counted_pages"].as_i64().unwrap();
+    let pdf = ada.export(&document, "pdf").await.with_status(200);
+    assert_eq!(i64::try_from(samples::pages_of(&pdf.body)).unwrap(), counted);
+    assert!((pages - 1..=pages).contains(&counted), "{counted} pages instead of {pages}");
+    eventually("the order is delivered", || async {
+        (ada.order(&text(&order["id"])).await["status"] == "delivered").then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_payment_that_was_acknowledged_survives_a_kill() {
+    let folder = tempfile::tempdir().unwrap();
+    let before = Process::start(folder.path()).await;
+    let ada = before.client.sign_in("ada@example.org").await;
+    let document = ada.short_document().await;
+    let order = ada.checkout(&document).await;
+    let event = Told { event: "evt_last_words", kind: "checkout.session.completed", order: &order }.body();
+    before.client.webhook(event.clone(), Some(&signed(&event))).await.with_status(200);
+    before.kill();
+
+    let after = Process::start(folder.path()).await;
+    let ada = Customer { client: after.client.clone(), ..ada };
+    let job = ada.job_of(&text(&order["id"])).await;
+    let last = ada.follow(&job, 0).await.pop().unwrap();
+    assert_eq!(last.kind, "completed", "{last:?}\n{}", said(folder.path()));
+    // The provider, which heard no end of it, says it once more.
+    let again = after.client.webhook(event.clone(), Some(&signed(&event))).await.with_status(200);
+    assert_eq!(again.json()["verdict"], "duplicate");
+    assert_eq!(ada.jobs_of(&document).await.len(), 1);
+}

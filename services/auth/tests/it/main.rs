@@ -1,0 +1,12 @@
+//! Auth through its gRPC door, on SQLite and PostgreSQL, with a clock that the tests turn.
+
+mod audit;
+mod config;
+mod harness;
+mod health;
+mod keys;
+mod links;
+mod mail;
+mod refresh;
+mod sessions;
+mod tokens;

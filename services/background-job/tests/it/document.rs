@@ -1,0 +1,190 @@
+//! The document service, played: it keeps what it is sent and fences like the real one.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+
+use futures::Stream;
+use quire_proto::document::v1 as pb;
+use quire_proto::document::v1::document_service_server::DocumentService;
+use tonic::{Request, Response, Status, Streaming};
+
+/// A section as it was sent.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sent {
+    pub key: String,
+    pub epoch: i64,
+    pub blocks_json: String,
+    pub writer: String,
+}
+
+/// Everything it was told, in order.
+#[derive(Debug, Default)]
+pub struct Told {
+    pub attached: Vec<String>,
+    pub outlines: Vec<pb::Outline>,
+    pub sections: Vec<Sent>,
+    pub exports: Vec<(pb::ExportFormat, Vec<u8>)>,
+    pub reports: Vec<(pb::DocumentStatus, i32, String)>,
+    /// Writes that came from an epoch older than the newest seen.
+    pub fenced: usize,
+    epoch: i64,
+}
+
+#[derive(Clone)]
+pub struct FakeDocument {
+    pub brief: Arc<Mutex<pb::GetBriefResponse>>,
+    pub pages: Arc<Vec<pb::ReadSourcesResponse>>,
+    pub told: Arc<Mutex<Told>>,
+    /// Answers of the next PutSection calls instead of taking the section.
+    pub refuse_sections: Arc<Mutex<VecDeque<Status>>>,
+}
+
+impl FakeDocument {
+    pub fn new(brief: pb::GetBriefResponse, pages: Vec<pb::ReadSourcesResponse>) -> Self {
+        Self {
+            brief: Arc::new(Mutex::new(brief)),
+            pages: Arc::new(pages),
+            told: Arc::default(),
+            refuse_sections: Arc::default(),
+        }
+    }
+
+    /// How often a section was sent.
+    pub fn times_sent(&self, key: &str) -> usize {
+        self.told.lock().unwrap().sections.iter().filter(|sent| sent.key == key).count()
+    }
+
+    /// The statuses in the order in which they were reported, repeats left out.
+    pub fn statuses(&self) -> Vec<pb::DocumentStatus> {
+        let mut statuses: Vec<_> = self.told.lock().unwrap().reports.iter().map(|report| report.0).collect();
+        statuses.dedup();
+        statuses
+    }
+
+    fn pass(&self, fence: Option<pb::Fence>) -> Result<i64, Status> {
+        let fence = fence.ok_or_else(|| Status::invalid_argument("no fence"))?;
+        let mut told = self.told.lock().unwrap();
+        if fence.epoch < told.epoch {
+            told.fenced += 1;
+            return Err(Status::failed_precondition("an older epoch"));
+        }
+        told.epoch = fence.epoch;
+        Ok(fence.epoch)
+    }
+}
+
+macro_rules! not_played {
+    ($($name:ident: $request:ty => $response:ty;)+) => {
+        $(
+            async fn $name(&self, _: Request<$request>) -> Result<Response<$response>, Status> {
+                Err(Status::unimplemented("not played"))
+            }
+        )+
+    };
+}
+
+type Pages = Pin<Box<dyn Stream<Item = Result<pb::ReadSourcesResponse, Status>> + Send>>;
+type Export = Pin<Box<dyn Stream<Item = Result<pb::DownloadExportResponse, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl DocumentService for FakeDocument {
+    async fn attach_job(
+        &self,
+        request: Request<pb::AttachJobRequest>,
+    ) -> Result<Response<pb::AttachJobResponse>, Status> {
+        self.told.lock().unwrap().attached.push(request.into_inner().job_id);
+        Ok(Response::new(pb::AttachJobResponse {}))
+    }
+
+    async fn get_brief(
+        &self,
+        _: Request<pb::GetBriefRequest>,
+    ) -> Result<Response<pb::GetBriefResponse>, Status> {
+        Ok(Response::new(self.brief.lock().unwrap().clone()))
+    }
+
+    type ReadSourcesStream = Pages;
+
+    async fn read_sources(&self, _: Request<pb::ReadSourcesRequest>) -> Result<Response<Pages>, Status> {
+        let pages: Vec<_> = self.pages.iter().cloned().map(Ok).collect();
+        Ok(Response::new(Box::pin(futures::stream::iter(pages))))
+    }
+
+    async fn put_outline(
+        &self,
+        request: Request<pb::PutOutlineRequest>,
+    ) -> Result<Response<pb::PutOutlineResponse>, Status> {
+        let request = request.into_inner();
+        self.pass(request.fence)?;
+        self.told.lock().unwrap().outlines.push(request.outline.unwrap_or_default());
+        Ok(Response::new(pb::PutOutlineResponse {}))
+    }
+
+    async fn put_section(
+        &self,
+        request: Request<pb::PutSectionRequest>,
+    ) -> Result<Response<pb::PutSectionResponse>, Status> {
+        let request = request.into_inner();
+        let epoch = self.pass(request.fence)?;
+        if let Some(refusal) = self.refuse_sections.lock().unwrap().pop_front() {
+            return Err(refusal);
+        }
+        let pb::PutSectionRequest { key, blocks_json, writer, .. } = request;
+        self.told.lock().unwrap().sections.push(Sent { key, epoch, blocks_json, writer });
+        Ok(Response::new(pb::PutSectionResponse {}))
+    }
+
+    async fn put_export(
+        &self,
+        request: Request<Streaming<pb::PutExportRequest>>,
+    ) -> Result<Response<pb::PutExportResponse>, Status> {
+        use pb::put_export_request::Part;
+        let mut stream = request.into_inner();
+        let mut format = None;
+        let mut bytes = Vec::new();
+        while let Some(message) = stream.message().await? {
+            match message.part {
+                Some(Part::Header(header)) => {
+                    format = Some(header.format());
+                    self.pass(header.fence)?;
+                }
+                Some(Part::Chunk(chunk)) => bytes.extend(chunk),
+                None => {}
+            }
+        }
+        let format = format.ok_or_else(|| Status::invalid_argument("no header"))?;
+        self.told.lock().unwrap().exports.push((format, bytes));
+        Ok(Response::new(pb::PutExportResponse { export: None }))
+    }
+
+    async fn report_job(
+        &self,
+        request: Request<pb::ReportJobRequest>,
+    ) -> Result<Response<pb::ReportJobResponse>, Status> {
+        let request = request.into_inner();
+        let status = request.status();
+        self.pass(request.fence)?;
+        self.told.lock().unwrap().reports.push((status, request.counted_pages, request.failure));
+        Ok(Response::new(pb::ReportJobResponse {}))
+    }
+
+    type DownloadExportStream = Export;
+
+    not_played! {
+        create_document: pb::CreateDocumentRequest => pb::CreateDocumentResponse;
+        get_document: pb::GetDocumentRequest => pb::GetDocumentResponse;
+        list_documents: pb::ListDocumentsRequest => pb::ListDocumentsResponse;
+        update_document: pb::UpdateDocumentRequest => pb::UpdateDocumentResponse;
+        delete_document: pb::DeleteDocumentRequest => pb::DeleteDocumentResponse;
+        upload_source: Streaming<pb::UploadSourceRequest> => pb::UploadSourceResponse;
+        list_sources: pb::ListSourcesRequest => pb::ListSourcesResponse;
+        delete_source: pb::DeleteSourceRequest => pb::DeleteSourceResponse;
+        get_outline: pb::GetOutlineRequest => pb::GetOutlineResponse;
+        set_outline: pb::SetOutlineRequest => pb::SetOutlineResponse;
+        list_sections: pb::ListSectionsRequest => pb::ListSectionsResponse;
+        download_export: pb::DownloadExportRequest => Export;
+        prepare_order: pb::PrepareOrderRequest => pb::PrepareOrderResponse;
+        release_order: pb::ReleaseOrderRequest => pb::ReleaseOrderResponse;
+    }
+}

@@ -1,0 +1,66 @@
+//! The payment service, played: it hears how orders end.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use quire_proto::payment::v1 as pb;
+use quire_proto::payment::v1::payment_service_server::PaymentService;
+use tokio::sync::watch;
+use tonic::{Request, Response, Status};
+
+#[derive(Clone)]
+pub struct FakePayment {
+    /// Every settlement that was taken.
+    settled: watch::Sender<Vec<pb::SettleOrderRequest>>,
+    /// Answers of the next calls instead of taking them.
+    pub refuse: Arc<Mutex<VecDeque<Status>>>,
+}
+
+impl FakePayment {
+    pub fn new() -> Self {
+        Self { settled: watch::channel(Vec::new()).0, refuse: Arc::default() }
+    }
+
+    pub fn settled(&self) -> Vec<pb::SettleOrderRequest> {
+        self.settled.borrow().clone()
+    }
+
+    /// Waits until `count` settlements were taken, and gives them.
+    pub async fn wait_settled(&self, count: usize) -> Vec<pb::SettleOrderRequest> {
+        let mut settled = self.settled.subscribe();
+        settled.wait_for(|settled| settled.len() >= count).await.unwrap().clone()
+    }
+}
+
+macro_rules! not_played {
+    ($($name:ident: $request:ty => $response:ty;)+) => {
+        $(
+            async fn $name(&self, _: Request<$request>) -> Result<Response<$response>, Status> {
+                Err(Status::unimplemented("not played"))
+            }
+        )+
+    };
+}
+
+#[tonic::async_trait]
+impl PaymentService for FakePayment {
+    async fn settle_order(
+        &self,
+        request: Request<pb::SettleOrderRequest>,
+    ) -> Result<Response<pb::SettleOrderResponse>, Status> {
+        if let Some(refusal) = self.refuse.lock().unwrap().pop_front() {
+            return Err(refusal);
+        }
+        self.settled.send_modify(|settled| settled.push(request.into_inner()));
+        Ok(Response::new(pb::SettleOrderResponse { status: pb::OrderStatus::Delivered.into() }))
+    }
+
+    not_played! {
+        get_pricing: pb::GetPricingRequest => pb::GetPricingResponse;
+        calculate_price: pb::CalculatePriceRequest => pb::CalculatePriceResponse;
+        create_checkout: pb::CreateCheckoutRequest => pb::CreateCheckoutResponse;
+        handle_webhook: pb::HandleWebhookRequest => pb::HandleWebhookResponse;
+        get_order: pb::GetOrderRequest => pb::GetOrderResponse;
+        list_orders: pb::ListOrdersRequest => pb::ListOrdersResponse;
+    }
+}

@@ -1,0 +1,412 @@
+//! A job service with everything around it, and ways to start, stop and kill it.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
+use quire_background_job::{Config, ModelSettings, Parts, Press};
+use quire_clock::World;
+use quire_fault::Fault;
+use quire_identity::{
+    ACCESS_AUDIENCE, ACCESS_TYPE, AccessClaims, ISSUER, KeySource, MasterSecret, PublicKey, Role, ServiceIdentity,
+};
+use quire_manuscript::Book;
+use quire_proto::document::v1 as doc;
+use quire_proto::document::v1::document_service_server::DocumentServiceServer;
+use quire_proto::job::v1 as pb;
+use quire_proto::job::v1::job_service_client::JobServiceClient;
+use quire_proto::payment::v1::payment_service_server::PaymentServiceServer;
+use quire_testkit::{Backend, TestDatabase};
+use quire_typeset::{Typeset, TypesetError};
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+use tokio_stream::wrappers::TcpListenerStream;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::{Channel, Server};
+use tonic::{Request, Status, Streaming};
+
+use crate::document::FakeDocument;
+use crate::model::FakeModel;
+use crate::payment::FakePayment;
+
+const KID: &str = "test";
+pub const OWNER: &str = "owner";
+pub const DOCUMENT: &str = "document-1";
+pub const ORDER: &str = "order-1";
+
+/// Everything but the job service itself. Outlives its crashes.
+pub struct Stage {
+    database: TestDatabase,
+    pub document: FakeDocument,
+    pub payment: FakePayment,
+    pub press: Arc<dyn Press>,
+    keys: Arc<Keys>,
+    document_url: String,
+    payment_url: String,
+    pub model: Option<FakeModel>,
+}
+
+/// A running job service.
+pub struct Service {
+    pub client: JobServiceClient<Channel>,
+    keys: Arc<Keys>,
+    shutdown: CancellationToken,
+    runtime: Option<Runtime>,
+    done: tokio::sync::oneshot::Receiver<()>,
+}
+
+impl Stage {
+    /// With the sources of the samples, for the writer `digest`.
+    pub async fn digest(backend: Backend) -> Self {
+        Self::new(backend, "digest", None).await
+    }
+
+    /// With a model and one short source, for the writer `openai`.
+    pub async fn openai(backend: Backend, model: FakeModel) -> Self {
+        Self::new(backend, "openai", Some(model)).await
+    }
+
+    pub async fn new(backend: Backend, writer: &str, model: Option<FakeModel>) -> Self {
+        const TEXTS: [(&str, &str); 2] = [
+            ("from-sheet-to-page.md", include_str!("../../../../samples/from-sheet-to-page.md")),
+            ("keeping-books-and-paper.txt", include_str!("../../../../samples/keeping-books-and-paper.txt")),
+        ];
+        let source = |(name, text): &(&str, &str)| doc::Source {
+            id: format!("source-{name}"),
+            document_id: DOCUMENT.to_owned(),
+            file_name: (*name).to_owned(),
+            media_type: "text/plain".to_owned(),
+            sha256: format!("{:x}", text.len()),
+            ..Default::default()
+        };
+        let page = |(name, text): &(&str, &str)| doc::ReadSourcesResponse {
+            source_id: format!("source-{name}"),
+            page: 1,
+            text: (*text).to_owned(),
+        };
+        let document = doc::Document {
+            id: DOCUMENT.to_owned(),
+            user_id: OWNER.to_owned(),
+            title: "Paper and ink".to_owned(),
+            language: "en".to_owned(),
+            target_pages: 6,
+            writer: writer.to_owned(),
+            ..Default::default()
+        };
+        let brief = doc::GetBriefResponse {
+            document: Some(document),
+            chapter_titles: Vec::new(),
+            sources: TEXTS.iter().map(source).collect(),
+        };
+        let document = FakeDocument::new(brief, TEXTS.iter().map(page).collect());
+        let payment = FakePayment::new();
+        let router = Server::builder().add_service(DocumentServiceServer::new(document.clone()));
+        let document_url = serve(router).await;
+        let router = Server::builder().add_service(PaymentServiceServer::new(payment.clone()));
+        let payment_url = serve(router).await;
+        Self {
+            database: backend.create().await,
+            document,
+            payment,
+            press: Arc::new(FixedPress::pages(6)),
+            keys: Arc::new(Keys::new()),
+            document_url,
+            payment_url,
+            model,
+        }
+    }
+
+    /// Adds the token of a service to a call.
+    pub fn sign<T>(&self, service: &'static str, request: &mut Request<T>) {
+        ServiceIdentity::new(service, World::system(), &master()).authorize(request);
+    }
+
+    /// Starts the service as it is by default.
+    pub async fn start(&self) -> Service {
+        self.start_with(World::system(), |_| {}).await
+    }
+
+    /// Starts the service in a runtime of its own, so that it can be killed like a process.
+    pub async fn start_with(&self, world: World, tweak: impl FnOnce(&mut Config)) -> Service {
+        let mut config = Config {
+            database: quire_database::Settings {
+                url: self.database.url().to_owned(),
+                schema: "job".to_owned(),
+                max_connections: 8,
+            },
+            migrate: true,
+            master: master(),
+            auth_url: String::new(),
+            document_url: self.document_url.clone(),
+            payment_url: self.payment_url.clone(),
+            concurrency: 2,
+            lease: Duration::from_secs(30),
+            drain: Duration::from_secs(5),
+            retry_base: Duration::from_millis(2),
+            model: self.model.as_ref().map(|model| ModelSettings {
+                base_url: model.url.parse().unwrap(),
+                model: "test-model".to_owned(),
+                api_key: Some("key".to_owned().into()),
+            }),
+            typesetter: "none".into(),
+            exclusive_data_dir: true,
+        };
+        tweak(&mut config);
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let shutdown = CancellationToken::new();
+        let parts = Parts { keys: self.keys.clone(), press: self.press.clone() };
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let (ended, done) = tokio::sync::oneshot::channel();
+        let token = shutdown.clone();
+        runtime.spawn(async move {
+            let listener = TcpListener::from_std(listener).unwrap();
+            quire_background_job::serve_with(config, parts, world, listener, token).await.unwrap();
+            let _ = ended.send(());
+        });
+        let channel = Channel::from_shared(url).unwrap().connect_lazy();
+        let client = JobServiceClient::new(channel);
+        Service { client, keys: self.keys.clone(), shutdown, runtime: Some(runtime), done }
+    }
+}
+
+impl Service {
+    /// Stops it as an operator does.
+    pub async fn stop(mut self) {
+        self.shutdown.cancel();
+        (&mut self.done).await.unwrap();
+        self.kill();
+    }
+
+    /// Stops it as a power cut does: nothing is stored, nobody is told.
+    pub fn kill(mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+
+    /// Starts the job of [`ORDER`] as payment does.
+    pub async fn start_paid(&mut self) -> String {
+        self.start_order(ORDER, DOCUMENT, 6).await.unwrap().job_id
+    }
+
+    pub async fn start_order(
+        &mut self,
+        order_id: &str,
+        document_id: &str,
+        pages: i32,
+    ) -> Result<pb::StartJobResponse, Status> {
+        let mut request = Request::new(pb::StartJobRequest {
+            order_id: order_id.to_owned(),
+            document_id: document_id.to_owned(),
+            user_id: OWNER.to_owned(),
+            pages,
+        });
+        ServiceIdentity::new("payment", World::system(), &master()).authorize(&mut request);
+        Ok(self.client.start_job(request).await?.into_inner())
+    }
+
+    pub fn as_user<T>(&self, user: &str, message: T) -> Request<T> {
+        self.keys.authorize(user, Role::User, message)
+    }
+
+    pub fn as_admin<T>(&self, message: T) -> Request<T> {
+        self.keys.authorize("operator", Role::Admin, message)
+    }
+
+    pub async fn job(&mut self, job_id: &str) -> pb::Job {
+        let request = self.as_user(OWNER, pb::GetJobRequest { job_id: job_id.to_owned() });
+        self.client.get_job(request).await.unwrap().into_inner().job.unwrap()
+    }
+
+    pub async fn cancel(&mut self, job_id: &str) -> pb::Job {
+        let request = self.as_user(OWNER, pb::CancelJobRequest { job_id: job_id.to_owned() });
+        self.client.cancel_job(request).await.unwrap().into_inner().job.unwrap()
+    }
+
+    pub async fn watch(&mut self, job_id: &str, after_seq: i64) -> Streaming<pb::WatchJobResponse> {
+        let request = self.as_user(OWNER, pb::WatchJobRequest { job_id: job_id.to_owned(), after_seq });
+        self.client.watch_job(request).await.unwrap().into_inner()
+    }
+
+    /// Follows the job to its end.
+    pub async fn events(&mut self, job_id: &str, after_seq: i64) -> Vec<pb::JobEvent> {
+        let mut stream = self.watch(job_id, after_seq).await;
+        let mut events = Vec::new();
+        while let Some(answer) = stream.message().await.unwrap() {
+            events.push(answer.event.unwrap());
+        }
+        events
+    }
+
+    /// Follows the job until an event of this kind has come `count` times.
+    pub async fn wait_for(&mut self, job_id: &str, kind: &str, count: usize) -> Vec<pb::JobEvent> {
+        let mut stream = self.watch(job_id, 0).await;
+        let mut events = Vec::new();
+        while let Some(answer) = stream.message().await.unwrap() {
+            events.push(answer.event.unwrap());
+            if of_kind(&events, kind).len() == count {
+                return events;
+            }
+        }
+        panic!("the job ended without {count} x {kind}: {events:#?}");
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// The data of all events of a kind.
+pub fn of_kind(events: &[pb::JobEvent], kind: &str) -> Vec<serde_json::Value> {
+    let those = events.iter().filter(|event| event.kind == kind);
+    those.map(|event| serde_json::from_str(&event.data_json).unwrap()).collect()
+}
+
+/// Fails unless the events are numbered from `first` without gaps and end with `last`.
+pub fn assert_whole(events: &[pb::JobEvent], first: i64, last: &str) {
+    let seqs: Vec<i64> = events.iter().map(|event| event.seq).collect();
+    let expected: Vec<i64> = (first..).take(seqs.len()).collect();
+    assert_eq!(seqs, expected);
+    assert_eq!(events.last().map(|event| event.kind.as_str()), Some(last), "{events:#?}");
+    let percents: Vec<i64> = events
+        .iter()
+        .filter_map(|event| serde_json::from_str::<serde_json::Value>(&event.data_json).unwrap()["percent"].as_i64())
+        .collect();
+    assert!(percents.windows(2).all(|pair| pair[0] <= pair[1]), "{percents:?}");
+}
+
+/// The text of a section as a follower sees it in the end: what came before a restart is dropped.
+pub fn followed_text(events: &[pb::JobEvent], key: &str) -> String {
+    let mut text = String::new();
+    for event in events {
+        let data: serde_json::Value = serde_json::from_str(&event.data_json).unwrap();
+        if data["key"] != key {
+            continue;
+        }
+        match event.kind.as_str() {
+            "section_started" => text.clear(),
+            "text" => {
+                assert_eq!(data["offset"], text.len(), "section {key}");
+                text.push_str(data["text"].as_str().unwrap());
+            }
+            _ => {}
+        }
+    }
+    text
+}
+
+async fn serve(router: tonic::transport::server::Router) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(router.serve_with_incoming(TcpListenerStream::new(listener)));
+    url
+}
+
+fn master() -> MasterSecret {
+    MasterSecret::new("0123456789abcdef0123456789abcdef".to_owned().into()).unwrap()
+}
+
+/// Auth's signing key.
+struct Keys {
+    pkcs8: Vec<u8>,
+    public: Vec<u8>,
+}
+
+impl Keys {
+    fn new() -> Self {
+        let pair = Ed25519KeyPair::generate().unwrap();
+        let pkcs8 = pair.to_pkcs8().unwrap().as_ref().to_vec();
+        Self { pkcs8, public: pair.public_key().as_ref().to_vec() }
+    }
+
+    fn authorize<T>(&self, user: &str, role: Role, message: T) -> Request<T> {
+        let now = World::system().now().unix_seconds();
+        let claims = AccessClaims {
+            iss: ISSUER.to_owned(),
+            aud: ACCESS_AUDIENCE.to_owned(),
+            sub: user.to_owned(),
+            sid: "session".to_owned(),
+            jti: "token".to_owned(),
+            iat: now,
+            exp: now + 600,
+            role,
+        };
+        let mut header = jsonwebtoken::Header::new(jsonwebtoken::Algorithm::EdDSA);
+        header.kid = Some(KID.to_owned());
+        header.typ = Some(ACCESS_TYPE.to_owned());
+        let key = jsonwebtoken::EncodingKey::from_ed_der(&self.pkcs8);
+        let token = jsonwebtoken::encode(&header, &claims, &key).unwrap();
+        let mut request = Request::new(message);
+        request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
+        request
+    }
+}
+
+#[async_trait]
+impl KeySource for Keys {
+    async fn fetch(&self) -> Result<Vec<PublicKey>, Fault> {
+        Ok(vec![PublicKey { kid: KID.to_owned(), bytes: self.public.clone() }])
+    }
+}
+
+/// Prints nothing, quickly.
+pub struct FixedPress {
+    pages: u32,
+    pub books: Mutex<Vec<Book>>,
+}
+
+impl FixedPress {
+    pub fn pages(pages: u32) -> Self {
+        Self { pages, books: Mutex::default() }
+    }
+}
+
+#[async_trait]
+impl Press for FixedPress {
+    async fn print(&self, book: &Book, _: u32) -> Result<Typeset, TypesetError> {
+        self.books.lock().unwrap().push(book.clone());
+        Ok(Typeset { pdf: b"%PDF-test".to_vec(), pages: self.pages, book: book.clone(), headings: Vec::new() })
+    }
+}
+
+/// The real layout, inside the process.
+pub struct InProcessPress;
+
+#[async_trait]
+impl Press for InProcessPress {
+    async fn print(&self, book: &Book, pages: u32) -> Result<Typeset, TypesetError> {
+        let book = book.clone();
+        let task = tokio::task::spawn_blocking(move || {
+            let fitted = quire_typeset::fit(&book, pages).unwrap();
+            let printed = match fitted.limit {
+                Some(limit) => book.without_optional_from(limit),
+                None => book,
+            };
+            let rendered = fitted.rendered;
+            Typeset { pdf: rendered.pdf, pages: rendered.pages, book: printed, headings: rendered.headings }
+        });
+        Ok(task.await.unwrap())
+    }
+}
+
+/// Panics each time.
+#[derive(Default)]
+pub struct BrokenPress {
+    pub tries: AtomicUsize,
+}
+
+#[async_trait]
+impl Press for BrokenPress {
+    async fn print(&self, _: &Book, _: u32) -> Result<Typeset, TypesetError> {
+        self.tries.fetch_add(1, Ordering::SeqCst);
+        panic!("the press breaks");
+    }
+}

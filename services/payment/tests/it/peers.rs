@@ -1,0 +1,147 @@
+//! The services that payment calls, as far as it calls them.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::{MethodRouter, post};
+use quire_fault::Fault;
+use quire_identity::{Gatekeeper, KeySource, MasterSecret, PublicKey};
+use quire_proto::auth::v1 as auth;
+use quire_proto::document::v1 as document;
+use quire_proto::job::v1 as job;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::service::Routes;
+use tonic::{Request, Response, Status};
+
+/// What the peers were asked, and how they shall answer.
+#[derive(Clone, Default)]
+pub struct Book {
+    pub prepared: Vec<document::PrepareOrderRequest>,
+    pub released: Vec<String>,
+    pub started: Vec<job::StartJobRequest>,
+    /// The document service's refusal.
+    pub refusal: Option<Fault>,
+    /// Whether the job service answers UNAVAILABLE.
+    pub jobs_down: bool,
+}
+
+/// A shared book that can be waited on.
+pub type Shared = watch::Sender<Book>;
+
+/// Pages of every document.
+pub const PAGES: i32 = 12;
+
+struct NoKeys;
+
+#[tonic::async_trait]
+impl KeySource for NoKeys {
+    async fn fetch(&self) -> Result<Vec<PublicKey>, Fault> {
+        Ok(Vec::new())
+    }
+}
+
+/// Serves auth's key list, document's order calls and the start of jobs, all on one address.
+pub async fn serve(
+    book: Shared,
+    world: quire_clock::World,
+    master: &MasterSecret,
+    key: auth::SigningKey,
+) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let gatekeeper = Gatekeeper::new(world, Arc::new(NoKeys), master);
+    let book = Arc::new(book);
+    let router = Router::new()
+        .route(
+            "/quire.auth.v1.AuthService/ListSigningKeys",
+            unary(move |_: Request<auth::ListSigningKeysRequest>| {
+                let key = key.clone();
+                async move { Ok(Response::new(auth::ListSigningKeysResponse { keys: vec![key] })) }
+            }),
+        )
+        .route("/quire.document.v1.DocumentService/PrepareOrder", {
+            let (book, gatekeeper) = (book.clone(), gatekeeper.clone());
+            unary(move |request| prepare(book.clone(), gatekeeper.clone(), request))
+        })
+        .route("/quire.document.v1.DocumentService/ReleaseOrder", {
+            let (book, gatekeeper) = (book.clone(), gatekeeper.clone());
+            unary(move |request| release(book.clone(), gatekeeper.clone(), request))
+        })
+        .route("/quire.job.v1.JobService/StartJob", {
+            unary(move |request| start(book.clone(), gatekeeper.clone(), request))
+        });
+    let server = tonic::transport::Server::builder().add_routes(Routes::from(router));
+    tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+    url
+}
+
+async fn prepare(
+    book: Arc<Shared>,
+    gatekeeper: Gatekeeper,
+    request: Request<document::PrepareOrderRequest>,
+) -> Result<Response<document::PrepareOrderResponse>, Status> {
+    gatekeeper.service(request.metadata(), &["payment"])?;
+    let request = request.into_inner();
+    if let Some(refusal) = book.borrow().refusal.clone() {
+        return Err(refusal.into());
+    }
+    let document = document::Document {
+        id: request.document_id.clone(),
+        user_id: request.user_id.clone(),
+        title: "On Bees & Ärzte".to_owned(),
+        target_pages: PAGES,
+        ..Default::default()
+    };
+    book.send_modify(|book| book.prepared.push(request));
+    Ok(Response::new(document::PrepareOrderResponse {
+        document: Some(document),
+    }))
+}
+
+async fn release(
+    book: Arc<Shared>,
+    gatekeeper: Gatekeeper,
+    request: Request<document::ReleaseOrderRequest>,
+) -> Result<Response<document::ReleaseOrderResponse>, Status> {
+    gatekeeper.service(request.metadata(), &["payment"])?;
+    book.send_modify(|book| book.released.push(request.into_inner().document_id));
+    Ok(Response::new(document::ReleaseOrderResponse {}))
+}
+
+async fn start(
+    book: Arc<Shared>,
+    gatekeeper: Gatekeeper,
+    request: Request<job::StartJobRequest>,
+) -> Result<Response<job::StartJobResponse>, Status> {
+    gatekeeper.service(request.metadata(), &["payment"])?;
+    let request = request.into_inner();
+    let job_id = format!("job-of-{}", request.order_id);
+    let down = book.borrow().jobs_down;
+    book.send_modify(|book| book.started.push(request));
+    if down {
+        return Err(Status::unavailable("down"));
+    }
+    Ok(Response::new(job::StartJobResponse {
+        job_id,
+        created: true,
+    }))
+}
+
+fn unary<Req, Res, F, Fut>(handler: F) -> MethodRouter
+where
+    Req: prost::Message + Default + Send + 'static,
+    Res: prost::Message + Default + Send + 'static,
+    F: Fn(Request<Req>) -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future<Output = Result<Response<Res>, Status>> + Send + 'static,
+{
+    post(move |request: axum::extract::Request| {
+        let service = tower::service_fn(handler.clone());
+        async move {
+            let codec = tonic_prost::ProstCodec::<Res, Req>::default();
+            tonic::server::Grpc::new(codec).unary(service, request).await
+        }
+    })
+}
