@@ -1,5 +1,6 @@
 //! Logs on the console, and traces by OTLP when an endpoint is set.
 
+use std::io::IsTerminal;
 use std::time::Duration;
 
 use opentelemetry::trace::TracerProvider;
@@ -58,7 +59,7 @@ impl TelemetryConfig {
 /// The collector's address is not usable, or it was called before.
 pub fn init(config: &TelemetryConfig) -> Result<TelemetryGuard, TelemetryError> {
     let filter = EnvFilter::try_new(&config.filter).unwrap_or_else(|_| EnvFilter::new("info"));
-    let console = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let console = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
     let console = if config.json {
         console.json().flatten_event(true).with_current_span(true).with_span_list(false).boxed()
     } else {

@@ -148,7 +148,7 @@ fn read_mail_route(settings: &mut Settings, common: &Common, production: bool) -
         }
         return MailRoute::Folder(common.data_dir.join("mail"));
     };
-    if let Err(error) = Smtp::new(&url) {
+    if let Err(error) = Smtp::check(&url) {
         settings.problem(format!("QUIRE_SMTP_URL: {error}"));
     }
     MailRoute::Smtp(url)

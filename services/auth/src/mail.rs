@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use lettre::Message;
 use lettre::message::Mailbox;
+use lettre::message::header::{ContentTransferEncoding, ContentType};
 use quire_clock::Timestamp;
 use quire_identity::Origin;
 use secrecy::{ExposeSecret, SecretString};
@@ -81,6 +82,9 @@ impl Letter {
             .subject("Your sign-in link")
             .message_id(Some(format!("<{}@{}>", self.id, from.email.domain())))
             .date(SystemTime::UNIX_EPOCH + since_epoch)
+            .header(ContentType::TEXT_PLAIN)
+            // The link must stay in one piece for whoever reads the mail as text; it is plain ASCII.
+            .header(ContentTransferEncoding::SevenBit)
             .body(text)
             .map_err(|_| MailError {
                 what: "it cannot be composed".to_owned(),

@@ -250,10 +250,11 @@ impl Checkout {
             let live = store::live_order(self.database.reader(), &document.id).await?;
             return live.ok_or(PaymentError::Closing);
         }
-        if wake_parked(&txn, &self.world, &order.id).await? {
+        let tasks = wake_parked(&txn, &self.world, &order.id).await?;
+        txn.commit().await?;
+        if tasks {
             self.wake.notify_one();
         }
-        txn.commit().await?;
         Ok(order)
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use quire_fault::Fault;
+use quire_fault::{Fault, Kind};
 use quire_identity::ServiceIdentity;
 use quire_proto::document::v1 as document;
 use quire_proto::document::v1::document_service_client::DocumentServiceClient;
@@ -54,7 +54,7 @@ impl Peers {
         answer.into_inner().document.ok_or_else(Fault::internal)
     }
 
-    /// Lets a document be changed again.
+    /// Lets a document be changed again. One that is gone needs no release.
     ///
     /// # Errors
     /// The document service's own fault.
@@ -64,12 +64,15 @@ impl Peers {
         };
         let request = self.signed(message);
         let mut client = self.documents.clone();
-        let answer = client.release_order(request);
-        answer
+        let answer = client
+            .release_order(request)
             .instrument(span("ReleaseOrder"))
-            .await
-            .map_err(|status| Fault::from(&status))?;
-        Ok(())
+            .await;
+        match answer.map_err(|status| Fault::from(&status)) {
+            Ok(_) => Ok(()),
+            Err(fault) if fault.kind == Kind::NotFound => Ok(()),
+            Err(fault) => Err(fault),
+        }
     }
 
     /// Starts the job of a paid order, or finds the one that was started. Answers its id.

@@ -184,7 +184,7 @@ pub(crate) async fn parked_events(
 /// could look before the other has committed, and the event would sleep for ever. On SQLite write transactions
 /// follow each other anyway.
 pub(crate) async fn serialize_on_order(txn: &DatabaseTransaction, order_id: &str) -> Result<(), DbErr> {
-    if true {
+    if txn.get_database_backend() != sea_orm::DatabaseBackend::Postgres {
         return Ok(());
     }
     let sql = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))";

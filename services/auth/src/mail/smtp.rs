@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lettre::transport::smtp::Error as SmtpError;
+use lettre::transport::smtp::{AsyncSmtpTransportBuilder, Error as SmtpError};
 use lettre::{AsyncSmtpTransport, AsyncTransport, Tokio1Executor};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::timeout;
@@ -26,14 +26,27 @@ pub struct Smtp {
 pub struct SmtpUrlError;
 
 impl Smtp {
+    /// Needs a tokio runtime: the connection pool has a task of its own.
+    ///
     /// # Errors
     /// The text is not an SMTP URL.
     pub fn new(url: &SecretString) -> Result<Self, SmtpUrlError> {
-        let builder = AsyncSmtpTransport::<Tokio1Executor>::from_url(url.expose_secret());
         Ok(Self {
-            transport: builder.map_err(|_| SmtpUrlError)?.timeout(Some(DEADLINE)).build(),
+            transport: builder(url)?.timeout(Some(DEADLINE)).build(),
         })
     }
+
+    /// Only looks at the text.
+    ///
+    /// # Errors
+    /// The text is not an SMTP URL.
+    pub fn check(url: &SecretString) -> Result<(), SmtpUrlError> {
+        builder(url).map(|_| ())
+    }
+}
+
+fn builder(url: &SecretString) -> Result<AsyncSmtpTransportBuilder, SmtpUrlError> {
+    AsyncSmtpTransport::<Tokio1Executor>::from_url(url.expose_secret()).map_err(|_| SmtpUrlError)
 }
 
 #[async_trait::async_trait]

@@ -74,11 +74,19 @@ impl FakeDocument {
     }
 }
 
+/// As `#[tonic::async_trait]` would write it, which does not see inside macros.
 macro_rules! not_played {
     ($($name:ident: $request:ty => $response:ty;)+) => {
         $(
-            async fn $name(&self, _: Request<$request>) -> Result<Response<$response>, Status> {
-                Err(Status::unimplemented("not played"))
+            fn $name<'life0, 'async_trait>(
+                &'life0 self,
+                _: Request<$request>,
+            ) -> Pin<Box<dyn Future<Output = Result<Response<$response>, Status>> + Send + 'async_trait>>
+            where
+                'life0: 'async_trait,
+                Self: 'async_trait,
+            {
+                Box::pin(async { Err(Status::unimplemented("not played")) })
             }
         )+
     };

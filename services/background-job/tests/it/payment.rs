@@ -1,6 +1,7 @@
 //! The payment service, played: it hears how orders end.
 
 use std::collections::VecDeque;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
 use quire_proto::payment::v1 as pb;
@@ -32,11 +33,19 @@ impl FakePayment {
     }
 }
 
+/// As `#[tonic::async_trait]` would write it, which does not see inside macros.
 macro_rules! not_played {
     ($($name:ident: $request:ty => $response:ty;)+) => {
         $(
-            async fn $name(&self, _: Request<$request>) -> Result<Response<$response>, Status> {
-                Err(Status::unimplemented("not played"))
+            fn $name<'life0, 'async_trait>(
+                &'life0 self,
+                _: Request<$request>,
+            ) -> Pin<Box<dyn Future<Output = Result<Response<$response>, Status>> + Send + 'async_trait>>
+            where
+                'life0: 'async_trait,
+                Self: 'async_trait,
+            {
+                Box::pin(async { Err(Status::unimplemented("not played")) })
             }
         )+
     };
