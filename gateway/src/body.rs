@@ -75,7 +75,8 @@ impl Body {
         match self.object.get(field)? {
             Value::Number(number) => match (number.as_i64(), number.as_f64()) {
                 (Some(whole), _) => Some(saturate(whole)),
-                (None, Some(float)) if float.fract() == 0.0 => Some(if float > 0.0 { i32::MAX } else { i32::MIN }),
+                // Rust's cast stops at the bounds of the type.
+                (None, Some(float)) if float.fract() == 0.0 => Some(saturate(float as i64)),
                 _ => self.broken(field, Rule::IntFromFloat),
             },
             Value::String(text) => match text.trim().parse::<i64>() {
@@ -192,7 +193,9 @@ mod tests {
     fn numbers_are_read_as_pydantic_reads_them() {
         assert_eq!(fields(r#"{"n": 12}"#).integer("n"), Some(12));
         assert_eq!(fields(r#"{"n": "12"}"#).integer("n"), Some(12));
+        assert_eq!(fields(r#"{"n": 12.0}"#).integer("n"), Some(12));
         assert_eq!(fields(r#"{"n": 99999999999}"#).integer("n"), Some(i32::MAX));
+        assert_eq!(fields(r#"{"n": -1e300}"#).integer("n"), Some(i32::MIN));
         assert_eq!(rule(r#"{"n": "ten"}"#), Some(Rule::IntParsing));
         assert_eq!(rule(r#"{"n": 2.5}"#), Some(Rule::IntFromFloat));
         assert_eq!(rule(r#"{"n": null}"#), Some(Rule::IntType));

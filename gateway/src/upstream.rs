@@ -23,6 +23,8 @@ use crate::config::Config;
 const QUICK: Duration = Duration::from_secs(10);
 /// For calls that wait for a payment provider, or read a source file.
 const SLOW: Duration = Duration::from_secs(60);
+/// The sections of a thousand pages come in one answer; tonic would stop at 4 MiB.
+const LARGEST_ANSWER: usize = 64 << 20;
 /// Pause before the one repetition of a read.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -56,7 +58,7 @@ impl Upstream {
         let keys = Arc::new(RemoteKeys::new(auth.clone()));
         Ok(Self {
             auth: AuthServiceClient::new(auth.clone()),
-            document: DocumentServiceClient::new(document.clone()),
+            document: DocumentServiceClient::new(document.clone()).max_decoding_message_size(LARGEST_ANSWER),
             payment: PaymentServiceClient::new(payment.clone()),
             job: JobServiceClient::new(job.clone()),
             gatekeeper: Gatekeeper::new(world.clone(), keys, &config.master),

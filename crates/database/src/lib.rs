@@ -76,7 +76,7 @@ impl Database {
     /// # Errors
     /// Says what is missing, in words for an operator.
     pub async fn check<M: MigratorTrait>(&self) -> Result<(), DatabaseError> {
-        let pending = tokio::time::timeout(Duration::from_secs(5), M::get_pending_migrations(&self.connection));
+        let pending = tokio::time::timeout(Duration::from_secs(5), M::get_pending_migrations_read_only(&self.connection));
         let pending = pending.await.map_err(|_| DatabaseError::Slow)??;
         match pending.len() {
             0 => Ok(()),

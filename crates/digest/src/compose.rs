@@ -46,26 +46,31 @@ pub fn write_section(
         turn: stable_hash([key, planned.title.as_deref().unwrap_or_default()]) as usize,
     };
     let mut blocks = Vec::new();
-    let mut last: Option<(u32, usize)> = None;
+    let mut last: Option<u32> = None;
+    // The source that is quoted last when everything optional is trimmed.
+    let mut last_firm: Option<u32> = None;
+    let mut unnamed = 0;
     for run in runs {
-        let (source_at, quote) = quotation(corpus, run).ok_or_else(mismatch)?;
-        let source = &corpus.sources[source_at as usize];
-        let unnamed = match last {
-            None => {
-                blocks.push(connector.line(phrases.opening, source, run.optional));
-                0
-            }
-            Some((before, _)) if before != source_at => {
-                blocks.push(connector.line(phrases.turning, source, run.optional));
-                0
-            }
-            Some((_, unnamed)) if unnamed + 1 >= UNNAMED => {
-                blocks.push(connector.line(phrases.continuing, source, run.optional));
-                0
-            }
-            Some((_, unnamed)) => unnamed + 1,
+        let (at, quote) = quotation(corpus, run).ok_or_else(mismatch)?;
+        let source = &corpus.sources[at as usize];
+        let firm = run.optional.is_none();
+        let choices = match last {
+            None => Some(phrases.opening),
+            Some(before) if before != at || firm && last_firm != Some(at) => Some(phrases.turning),
+            Some(_) if unnamed >= UNNAMED => Some(phrases.continuing),
+            Some(_) => None,
         };
-        last = Some((source_at, unnamed));
+        match choices {
+            Some(choices) => {
+                blocks.push(connector.line(choices, source, run.optional));
+                unnamed = 1;
+            }
+            None => unnamed += 1,
+        }
+        last = Some(at);
+        if firm {
+            last_firm = Some(at);
+        }
         blocks.push(quote);
     }
     Ok(Section {

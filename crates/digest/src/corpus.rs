@@ -23,6 +23,22 @@ pub struct SourceText {
     pub has_pages: bool,
 }
 
+/// What a source is called in running text: the first heading of a structured file, else the words of the file's
+/// name.
+pub fn source_title(file_name: &str, pages: &[String], has_pages: bool) -> String {
+    let text = pages.first().filter(|_| !has_pages);
+    let heading = text.and_then(|text| text.lines().find_map(|line| line.strip_prefix("# "))).map(str::trim);
+    if let Some(heading) = heading.filter(|heading| !heading.is_empty()) {
+        return heading.to_owned();
+    }
+    let stem = file_name.rsplit_once('.').map_or(file_name, |(stem, _)| stem);
+    let words: Vec<&str> = stem.split(|mark: char| mark.is_whitespace() || "-_".contains(mark)).collect();
+    let name = words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
+    let mut letters = name.chars();
+    let first = letters.next().map(|letter| letter.to_uppercase().collect::<String>()).unwrap_or_default();
+    first + letters.as_str()
+}
+
 /// Everything that can be quoted from a set of sources, and where it stands.
 pub struct Corpus {
     pub(crate) sources: Vec<Source>,
@@ -378,6 +394,14 @@ mod tests {
             pages: pages.iter().map(|page| (*page).to_owned()).collect(),
             has_pages: true,
         }
+    }
+
+    #[test]
+    fn a_source_is_called_by_its_heading_or_by_the_words_of_its_file_name() {
+        let pages = ["# Paper mills\n\nText".to_owned()];
+        assert_eq!(source_title("mills-2.md", &pages, false), "Paper mills");
+        assert_eq!(source_title("the-making_of paper.pdf", &pages, true), "The making of paper");
+        assert_eq!(source_title("README", &[], false), "README");
     }
 
     #[test]

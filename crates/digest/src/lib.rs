@@ -27,6 +27,6 @@ mod verbatim;
 pub use assign::{Assignment, Run, SectionRuns, assign};
 pub use capacity::{Capacity, PageMetrics, SURPLUS};
 pub use compose::{DigestError, disclosure, references, write_section};
-pub use corpus::{Corpus, SourceText};
+pub use corpus::{Corpus, SourceText, source_title};
 pub use plan::{Plan, PlanRequest, PlannedChapter, PlannedSection, plan};
 pub use verbatim::{is_verbatim, normalise_page};

@@ -281,6 +281,10 @@ fn trimming_takes_from_all_sections_and_leaves_no_loose_line() {
             kept.windows(2)
                 .all(|pair| matches!(pair[1], Block::Quote { .. }) || matches!(pair[0], Block::Quote { .. }))
         );
+        let unnamed = kept.windows(2).any(|pair| {
+            matches!(pair, [Block::Quote { cite: one, .. }, Block::Quote { cite: other, .. }] if one.source != other.source)
+        });
+        assert!(!unnamed, "a source takes over without a line that names it");
         after += characters(&kept);
     }
     assert!(
@@ -428,7 +432,7 @@ fn a_source_without_pages_is_cited_without_one() {
     assert!(!cites.is_empty() && cites.iter().all(|cite| cite.page.is_none()));
     assert_eq!(
         references(&corpus, &plan, &assignment)[0].text,
-        "“Handbook 0”. text without page numbers."
+        "“Handbook 0”. Text without page numbers."
     );
 }
 

@@ -17,26 +17,6 @@ fn world() -> (Arc<ManualClock>, World) {
     (clock.clone(), World::with_clock(clock))
 }
 
-/// A Redis for tests: the one set, else the one that answers here. `None` is printed, or refused if the run
-/// requires one.
-async fn redis_url() -> Option<String> {
-    if let Ok(url) = std::env::var("QUIRE_TEST_REDIS_URL") {
-        return Some(url);
-    }
-    if TcpStream::connect("127.0.0.1:6379").await.is_ok() {
-        return Some("redis://127.0.0.1:6379".to_owned());
-    }
-    let required = std::env::var("QUIRE_TEST_REQUIRE")
-        .unwrap_or_default()
-        .contains("redis");
-    assert!(
-        !required,
-        "redis is required, but none answers: set QUIRE_TEST_REDIS_URL"
-    );
-    println!("skipped: no redis (set QUIRE_TEST_REDIS_URL, or start one on port 6379)");
-    None
-}
-
 /// A limiter on Redis whose keys no other run shares, judged by the given world's clock.
 async fn on_redis(url: &str, world: World) -> Limiter {
     let hash_key = world.bytes();
@@ -55,8 +35,8 @@ async fn on_redis(url: &str, world: World) -> Limiter {
 
 async fn both(world: &World) -> Vec<Limiter> {
     let mut limiters = vec![Limiter::memory(world.clone())];
-    if let Some(url) = redis_url().await {
-        limiters.push(on_redis(&url, world.clone()).await);
+    if let Some(url) = quire_testkit::redis() {
+        limiters.push(on_redis(url, world.clone()).await);
     }
     limiters
 }
@@ -118,7 +98,7 @@ async fn a_call_that_one_policy_denies_costs_the_other_nothing() {
 
 #[tokio::test]
 async fn redis_and_memory_decide_alike() {
-    let Some(url) = redis_url().await else { return };
+    let Some(url) = quire_testkit::redis() else { return };
     let (clock, world) = world();
     // Intervals of seconds: Redis forgets a key after its interval in real time, not in the test's.
     let routes = [
@@ -127,7 +107,7 @@ async fn redis_and_memory_decide_alike() {
         RouteLimit::parse("three", "4/minute burst 2,40/day").unwrap(),
     ];
     let memory = Limiter::memory(world.clone());
-    let redis = on_redis(&url, world).await;
+    let redis = on_redis(url, world).await;
     let pause = prop_oneof![3 => Just(0_u64), 2 => 1..30_000_000_u64, 1 => 1..900_000_000_u64];
     let step = (0..routes.len(), 0..3_usize, pause, any::<bool>());
     let mut runner = TestRunner::deterministic();
@@ -170,9 +150,9 @@ async fn of_many_calls_at_once_exactly_the_quota_passes() {
 
 #[tokio::test]
 async fn the_script_is_loaded_again_after_redis_forgot_it() {
-    let Some(url) = redis_url().await else { return };
+    let Some(url) = quire_testkit::redis() else { return };
     let (_, world) = world();
-    let limiter = on_redis(&url, world).await;
+    let limiter = on_redis(url, world).await;
     let route = RouteLimit::parse("refresh", "5/minute").unwrap();
     assert!(limiter.check(&route, "a").await.allowed);
     let client = redis::Client::open(url).unwrap();
@@ -187,9 +167,9 @@ async fn the_script_is_loaded_again_after_redis_forgot_it() {
 
 #[tokio::test]
 async fn no_key_reaches_redis_in_clear() {
-    let Some(url) = redis_url().await else { return };
+    let Some(url) = quire_testkit::redis() else { return };
     let (_, world) = world();
-    let limiter = on_redis(&url, world).await;
+    let limiter = on_redis(url, world).await;
     let route = RouteLimit::parse("clear", "5/minute").unwrap();
     limiter.check(&route, "ada@example.org").await;
     let client = redis::Client::open(url).unwrap();
@@ -219,8 +199,8 @@ async fn without_redis_the_process_limits_by_itself() {
 
 #[tokio::test]
 async fn redis_that_falls_silent_is_left_and_found_again() {
-    let Some(url) = redis_url().await else { return };
-    let proxy = Proxy::start(&url).await;
+    let Some(url) = quire_testkit::redis() else { return };
+    let proxy = Proxy::start(url).await;
     let (_, world) = world();
     let hash_key = world.bytes();
     let mut shared = Redis::connect(&proxy.url).await.unwrap().judged_by(world.clone());
@@ -275,8 +255,8 @@ async fn a_wrong_address_is_refused_without_showing_it() {
 #[tokio::test]
 async fn a_remembered_key_was_seen_and_no_other() {
     assert!(!SeenKeys::None.seen("evt_1").await);
-    let Some(url) = redis_url().await else { return };
-    let keys = SeenKeys::connect(&url).await.unwrap();
+    let Some(url) = quire_testkit::redis() else { return };
+    let keys = SeenKeys::connect(url).await.unwrap();
     let key = format!("test:{}", World::system().id());
     assert!(!keys.seen(&key).await);
     keys.remember(&key, Duration::from_secs(60)).await;

@@ -118,5 +118,11 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
 fn start_telemetry(settings: &mut Settings, name: &str, filter: &str) -> anyhow::Result<TelemetryGuard> {
     settings.default_to("QUIRE_LOG", filter);
     let config = TelemetryConfig::read(settings, name);
-    Ok(telemetry::init(&config)?)
+    let guard = telemetry::init(&config)?;
+    // A panic's message may hold what was being worked on, such as a mail with its link: only its place is told.
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(place, "panicked");
+    }));
+    Ok(guard)
 }

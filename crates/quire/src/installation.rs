@@ -6,11 +6,8 @@ use std::path::{Path, PathBuf};
 
 use quire_clock::World;
 use quire_identity::MasterSecret;
-use quire_serve::settings::{Common, Settings};
+use quire_serve::settings::{Common, Settings, is_published};
 use secrecy::{ExposeSecret, SecretString};
-
-/// Words in values that are meant for development; production refuses them.
-const DEVELOPMENT_WORDS: [&str; 3] = ["development-only", "development_only", "replace-me"];
 
 /// A bounded context with a database of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,8 +114,7 @@ impl Installation {
 
 fn master_secret(settings: &mut Settings, data_dir: &Path, production: bool, world: &World) -> SecretString {
     if let Some(secret) = settings.secret("QUIRE_SECRET") {
-        let known = DEVELOPMENT_WORDS.iter().any(|word| secret.expose_secret().contains(word));
-        if production && known {
+        if production && is_published(secret.expose_secret()) {
             settings.problem("QUIRE_SECRET is a published development value: set one of your own, such as the output of `openssl rand -hex 32`");
         }
         return secret;

@@ -17,13 +17,19 @@ use crate::refusal::Refusal;
 
 type Shared = State<Arc<Provider>>;
 
-/// The routes below `/sandbox`. They need an API key, as those below `/v1` do.
+/// The routes below `/sandbox`, which need an API key as those below `/v1` do, and the health check.
 pub(crate) fn routes(provider: Arc<Provider>) -> Router<Arc<Provider>> {
     Router::new()
         .route("/sandbox/behaviour", get(behaviour).post(set_behaviour))
         .route("/sandbox/release", post(release))
         .route("/sandbox/deliveries", get(deliveries))
         .route_layer(middleware::from_fn_with_state(provider, require_key))
+        .route("/livez", get(live))
+}
+
+/// For health checks; needs no key and says nothing.
+async fn live() -> Json<Value> {
+    Json(json!({ "status": "ok" }))
 }
 
 async fn require_key(State(provider): Shared, request: Request, next: Next) -> Response {

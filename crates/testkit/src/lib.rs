@@ -48,6 +48,7 @@ fn required(server: &str) -> bool {
 }
 
 /// Prints the one line about a suite that cannot run, or fails where it must run.
+#[expect(clippy::print_stdout, reason = "the line is for the person who runs the tests")]
 fn skip(server: &str, why: &str) {
     assert!(!required(server), "QUIRE_TEST_REQUIRE names {server}, but {why}");
     println!("skipped: no {server}: {why}");

@@ -18,6 +18,8 @@ use crate::sessions::Lifetimes;
 
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(86_400);
+/// The link is one line of a mail, and a line has at most 998 characters.
+const MAX_SIGN_IN_URL: usize = 900;
 /// The limiter's name for links per address.
 const LIMIT: &str = "mail";
 const DEFAULT_LIMIT: &str = "5/hour";
@@ -106,13 +108,20 @@ fn read_sign_in_url(settings: &mut Settings) -> String {
     let public = settings.text("QUIRE_PUBLIC_URL", "http://localhost:8080");
     let default = format!("{}/sign-in", public.trim_end_matches('/'));
     let text = settings.text("QUIRE_SIGN_IN_URL", &default);
-    let usable = |url: &Url| matches!(url.scheme(), "http" | "https") && url.fragment().is_none();
-    if !Url::parse(&text).as_ref().is_ok_and(usable) {
-        settings.problem(
-            "QUIRE_SIGN_IN_URL (or QUIRE_PUBLIC_URL) must be an http:// or https:// address without a `#` part",
-        );
+    let usable = |url: &Url| {
+        let web = matches!(url.scheme(), "http" | "https");
+        web && url.fragment().is_none() && url.as_str().len() <= MAX_SIGN_IN_URL
+    };
+    match Url::parse(&text) {
+        // The URL's own text is ASCII, whatever was written.
+        Ok(url) if usable(&url) => url.to_string(),
+        _ => {
+            settings.problem(
+                "QUIRE_SIGN_IN_URL (or QUIRE_PUBLIC_URL) must be an http:// or https:// address without a `#` part",
+            );
+            default
+        }
     }
-    text
 }
 
 fn read_admins(settings: &mut Settings) -> HashSet<String> {

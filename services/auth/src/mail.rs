@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use lettre::Message;
-use lettre::message::Mailbox;
 use lettre::message::header::{ContentTransferEncoding, ContentType};
+use lettre::message::{Body, Mailbox};
 use quire_clock::Timestamp;
 use quire_identity::Origin;
 use secrecy::{ExposeSecret, SecretString};
@@ -70,10 +70,10 @@ impl Letter {
             self.link.expose_secret(),
         );
         let text = format!(
-            "Somebody asked to sign in to Quire with this address.\n\
-             To go on, open this link:\n\n{link}\n\n\
-             It works once, for {minutes} {unit}.\n\
-             If it was not you, do nothing: without the link nobody gets in.\n"
+            "Somebody asked to sign in to Quire with this address.\r\n\
+             To go on, open this link:\r\n\r\n{link}\r\n\r\n\
+             It works once, for {minutes} {unit}.\r\n\
+             If it was not you, do nothing: without the link nobody gets in.\r\n"
         );
         let since_epoch = Duration::from_micros(u64::try_from(self.at.unix_micros()).unwrap_or(0));
         let message = Message::builder()
@@ -83,9 +83,12 @@ impl Letter {
             .message_id(Some(format!("<{}@{}>", self.id, from.email.domain())))
             .date(SystemTime::UNIX_EPOCH + since_epoch)
             .header(ContentType::TEXT_PLAIN)
-            // The link must stay in one piece for whoever reads the mail as text; it is plain ASCII.
-            .header(ContentTransferEncoding::SevenBit)
-            .body(text)
+            // lettre folds lines from 76 characters on, which cuts the link in two for whoever reads the mail as
+            // text. RFC 5322 section 2.1.1 allows 998, and Config::read keeps the link within it, in ASCII.
+            .body(Body::dangerous_pre_encoded(
+                text.into_bytes(),
+                ContentTransferEncoding::SevenBit,
+            ))
             .map_err(|_| MailError {
                 what: "it cannot be composed".to_owned(),
                 retryable: false,

@@ -1,5 +1,7 @@
 //! How a job ends: its last event, its final state and the messages to others, all in one transaction.
 
+use std::sync::Arc;
+
 use quire_database::now;
 use quire_proto::payment::v1::JobOutcome;
 use sea_orm::sea_query::Expr;
@@ -37,7 +39,12 @@ pub async fn end(store: &Store, lease: &Lease, ending: Ending) -> Result<(), Sto
 }
 
 /// Writes an ending into an open change.
-pub async fn write(change: &mut Change, job: &job::Model, lease: &Lease, ending: Ending) -> Result<(), DbErr> {
+pub async fn write(
+    change: &mut Change,
+    job: &job::Model,
+    lease: &Lease,
+    ending: Ending,
+) -> Result<(), DbErr> {
     let (status, outcome) = match &ending {
         Ending::Completed { .. } => (Status::Completed, JobOutcome::Delivered),
         Ending::Failed { .. } => (Status::Failed, JobOutcome::Failed),
@@ -46,7 +53,12 @@ pub async fn write(change: &mut Change, job: &job::Model, lease: &Lease, ending:
     change.set(job::Column::Status, status.name());
     change.set(job::Column::FinishedAt, change.at.unix_micros());
     if let Some(order_id) = &job.order_id {
-        change.post(outbox::SETTLE, json!({ "order_id": order_id, "outcome": outcome.as_str_name() })).await?;
+        change
+            .post(
+                outbox::SETTLE,
+                json!({ "order_id": order_id, "outcome": outcome.as_str_name() }),
+            )
+            .await?;
     }
     match ending {
         Ending::Completed { pages } => {
@@ -57,13 +69,21 @@ pub async fn write(change: &mut Change, job: &job::Model, lease: &Lease, ending:
         Ending::Failed { reason, sentence } => {
             change.set(job::Column::Failure, sentence.as_str());
             change.event(Kind::Failed, json!({ "reason": reason, "message": sentence }));
-            let report = outbox::Report { document_id: job.document_id.clone(), epoch: lease.epoch, failure: sentence };
+            let report = outbox::Report {
+                document_id: job.document_id.clone(),
+                epoch: lease.epoch,
+                failure: sentence,
+            };
             change.post(outbox::REPORT, report.payload()).await?;
         }
         Ending::Cancelled => {
             change.event(Kind::Cancelled, json!({}));
             let failure = String::new();
-            let report = outbox::Report { document_id: job.document_id.clone(), epoch: lease.epoch, failure };
+            let report = outbox::Report {
+                document_id: job.document_id.clone(),
+                epoch: lease.epoch,
+                failure,
+            };
             change.post(outbox::REPORT, report.payload()).await?;
         }
     }
@@ -83,9 +103,15 @@ pub async fn cancel(store: &Store, job_id: &str) -> Result<job::Model, JobError>
     }
     match job.status() {
         Status::Queued => {
-            let held = lease_row::Entity::find_by_id(job_id).one(&change.tx).await?.ok_or(JobError::NotFound)?;
-            let lease =
-                Lease { job_id: job_id.to_owned(), epoch: held.epoch + 1, boot_id: store.boot_id.clone() };
+            let held = lease_row::Entity::find_by_id(job_id)
+                .one(&change.tx)
+                .await?
+                .ok_or(JobError::NotFound)?;
+            let lease = Lease {
+                job_id: job_id.to_owned(),
+                epoch: held.epoch + 1,
+                boot_id: store.boot_id.clone(),
+            };
             lease_row::Entity::update_many()
                 .col_expr(lease_row::Column::Epoch, Expr::value(lease.epoch))
                 .filter(lease_row::Column::JobId.eq(job_id))
@@ -100,5 +126,7 @@ pub async fn cancel(store: &Store, job_id: &str) -> Result<job::Model, JobError>
         _ => return Ok(job),
     }
     change.commit().await?;
+    // An error means that nothing runs here; a worker elsewhere sees it at its next renewal.
+    let _ = store.wakes.cancels.send(Arc::from(job_id));
     store.job(job_id).await?.ok_or(JobError::NotFound)
 }

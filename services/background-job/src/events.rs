@@ -74,7 +74,9 @@ impl Kind {
 
 /// Whether nothing comes after an event of this name.
 fn is_final(kind: &str) -> bool {
-    [Kind::Completed, Kind::Failed, Kind::Cancelled].iter().any(|last| last.name() == kind)
+    [Kind::Completed, Kind::Failed, Kind::Cancelled]
+        .iter()
+        .any(|last| last.name() == kind)
 }
 
 /// Every event of a job after a number, then new ones as they come. Ends after the job's last event, and at the
@@ -127,7 +129,8 @@ async fn read(store: &Store, job_id: &str, after: i64) -> Result<Vec<event::Mode
         .await
 }
 
-async fn woken(wakes: &mut Receiver<Arc<str>>, job_id: &str) {
+/// Waits for a wake-up of this job; one that got lost among many others counts too.
+pub async fn woken(wakes: &mut Receiver<Arc<str>>, job_id: &str) {
     loop {
         match wakes.recv().await {
             Ok(id) if &*id == job_id => return,

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::Stop;
+use crate::events::woken;
 use crate::store::Store;
 use crate::store::entity::{job, lease};
 
@@ -45,7 +46,11 @@ impl Lease {
             .filter(lease::Column::BootId.eq(&*self.boot_id))
             .exec(tx)
             .await?;
-        if held.rows_affected == 1 { Ok(()) } else { Err(Stop::LeaseLost) }
+        if held.rows_affected == 1 {
+            Ok(())
+        } else {
+            Err(Stop::LeaseLost)
+        }
     }
 
     /// Gives the job up inside the transaction that decided so. The epoch stays.
@@ -79,9 +84,12 @@ pub struct Signals {
 pub async fn keep(store: &Store, lease: &Lease, length: Duration, signals: &Signals) {
     let mut good_until = Instant::now() + length.mul_f64(ABORT_SHARE);
     let mut pause = length.mul_f64(RENEW_SHARE);
+    let mut cancels = store.wakes.cancels.subscribe();
     loop {
-        if tokio::time::timeout_at(good_until, tokio::time::sleep(pause)).await.is_err() {
-            break;
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = woken(&mut cancels, &lease.job_id) => {}
+            () = tokio::time::sleep_until(good_until) => break,
         }
         // The lease counts from some moment after this one, so this side is never the later one.
         let asked_at = Instant::now();

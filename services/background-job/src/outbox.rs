@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use futures::future::join_all;
+use quire_clock::Timestamp;
 use quire_database::now;
 use quire_fault::{Fault, Kind};
 use quire_proto::document::v1::DocumentStatus;
@@ -95,20 +96,31 @@ impl Relay {
 
     /// Leases the messages that are due.
     async fn take(&self) -> Result<Vec<outbox::Model>, DbErr> {
+        let due = |now: Timestamp| {
+            outbox::Entity::find()
+                .filter(outbox::Column::DoneAt.is_null())
+                .filter(outbox::Column::NextAt.lte(now.unix_micros()))
+                .filter(outbox::Column::LeasedUntil.lt(now.unix_micros()))
+                .order_by_asc(outbox::Column::NextAt)
+                .limit(BATCH)
+        };
+        // Looked up without a transaction first: an idle relay must not take SQLite's one write lock.
+        let reader = self.store.database.reader();
+        if due(now(reader).await?).one(reader).await?.is_none() {
+            return Ok(Vec::new());
+        }
         let tx = self.store.database.begin_write().await?;
         let now = now(&tx).await?;
-        let due = outbox::Entity::find()
-            .filter(outbox::Column::DoneAt.is_null())
-            .filter(outbox::Column::NextAt.lte(now.unix_micros()))
-            .filter(outbox::Column::LeasedUntil.lt(now.unix_micros()))
-            .order_by_asc(outbox::Column::NextAt)
-            .limit(BATCH)
+        let due = due(now)
             .lock_with_behavior(LockType::Update, LockBehavior::SkipLocked)
             .all(&tx)
             .await?;
         for row in &due {
             outbox::Entity::update_many()
-                .col_expr(outbox::Column::LeasedUntil, Expr::value(now.plus(LEASE).unix_micros()))
+                .col_expr(
+                    outbox::Column::LeasedUntil,
+                    Expr::value(now.plus(LEASE).unix_micros()),
+                )
                 .col_expr(outbox::Column::Attempts, Expr::value(row.attempts + 1))
                 .filter(outbox::Column::JobId.eq(&row.job_id))
                 .filter(outbox::Column::Kind.eq(&row.kind))
@@ -133,7 +145,12 @@ impl Relay {
                 // The document was deleted, or has another job by now: nobody waits for this report.
                 let refused = matches!(fault.kind, Kind::NotFound | Kind::Precondition | Kind::Conflict);
                 let moot = row.kind == REPORT && refused;
-                tracing::warn!(reason = fault.reason, message = fault.message, moot, "a message was not taken");
+                tracing::warn!(
+                    reason = fault.reason,
+                    message = fault.message,
+                    moot,
+                    "a message was not taken"
+                );
                 moot
             }
         };
@@ -168,7 +185,11 @@ impl Relay {
             "" => DocumentStatus::Cancelled,
             _ => DocumentStatus::Failed,
         };
-        let fence = crate::peers::Fenced { document_id: &report.document_id, job_id: &row.job_id, epoch: report.epoch };
+        let fence = crate::peers::Fenced {
+            document_id: &report.document_id,
+            job_id: &row.job_id,
+            epoch: report.epoch,
+        };
         self.documents.report(fence, status, 0, &report.failure).await
     }
 }
@@ -180,6 +201,9 @@ fn read<T: serde::de::DeserializeOwned>(payload: &str) -> Result<T, tonic::Statu
 /// Ends the leases that a dead process left; as [`crate::lease::expire_others`].
 pub async fn expire_leases(store: &Store) -> Result<(), DbErr> {
     let tx = store.database.begin_write().await?;
-    outbox::Entity::update_many().col_expr(outbox::Column::LeasedUntil, Expr::value(0_i64)).exec(&tx).await?;
+    outbox::Entity::update_many()
+        .col_expr(outbox::Column::LeasedUntil, Expr::value(0_i64))
+        .exec(&tx)
+        .await?;
     tx.commit().await
 }

@@ -5,9 +5,7 @@ use std::time::Duration;
 use quire_clock::Timestamp;
 use quire_database::now;
 use sea_orm::sea_query::Expr;
-use sea_orm::{
-    ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, ExprTrait, QueryFilter, Statement,
-};
+use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, ExprTrait, QueryFilter, Statement};
 use serde_json::json;
 
 use crate::ending::{self, Ending};
@@ -33,10 +31,21 @@ pub enum Claim {
 /// # Errors
 /// The database is gone or busy.
 pub async fn claim(store: &Store, worker: &str, length: Duration) -> Result<Claim, DbErr> {
+    // Looked up without a transaction first: an idle worker must not take SQLite's one write lock.
+    let reader = store.database.reader();
+    if candidate(reader, now(reader).await?, "").await?.is_none() {
+        return Ok(Claim::Nothing);
+    }
     let at = store.world.now();
     let tx = store.database.begin_write().await?;
     let now = now(&tx).await?;
-    let Some(job_id) = candidate(&tx, now).await? else {
+    // Rows that others hold are skipped on PostgreSQL; SQLite has one writer at a time, which is us.
+    let lock = if store.database.is_postgres() {
+        " FOR UPDATE OF held SKIP LOCKED"
+    } else {
+        ""
+    };
+    let Some(job_id) = candidate(&tx, now, lock).await? else {
         return Ok(Claim::Nothing);
     };
     // On PostgreSQL the row locked above may be newer than the snapshot that chose it: look again.
@@ -50,12 +59,19 @@ pub async fn claim(store: &Store, worker: &str, length: Duration) -> Result<Clai
         Status::Running if held.expires_at < now.unix_micros() => true,
         _ => return Ok(Claim::Again),
     };
-    let lease = Lease { job_id: job_id.clone(), epoch: held.epoch + 1, boot_id: store.boot_id.clone() };
+    let lease = Lease {
+        job_id: job_id.clone(),
+        epoch: held.epoch + 1,
+        boot_id: store.boot_id.clone(),
+    };
     lease::Entity::update_many()
         .col_expr(lease::Column::Epoch, Expr::value(lease.epoch))
         .col_expr(lease::Column::BootId, Expr::value(&*lease.boot_id))
         .col_expr(lease::Column::Worker, Expr::value(worker))
-        .col_expr(lease::Column::ExpiresAt, Expr::value(now.plus(length).unix_micros()))
+        .col_expr(
+            lease::Column::ExpiresAt,
+            Expr::value(now.plus(length).unix_micros()),
+        )
         .filter(lease::Column::JobId.eq(&job_id))
         .exec(&tx)
         .await?;
@@ -66,7 +82,16 @@ pub async fn claim(store: &Store, worker: &str, length: Duration) -> Result<Clai
         change.set(job::Column::CrashCount, job.crash_count);
         if job.crash_count >= MAX_CRASHES {
             let sentence = "the work broke off three times at the same step".to_owned();
-            ending::write(&mut change, &job, &lease, Ending::Failed { reason: "poison", sentence }).await?;
+            ending::write(
+                &mut change,
+                &job,
+                &lease,
+                Ending::Failed {
+                    reason: "poison",
+                    sentence,
+                },
+            )
+            .await?;
             change.commit().await?;
             return Ok(Claim::Again);
         }
@@ -75,19 +100,21 @@ pub async fn claim(store: &Store, worker: &str, length: Duration) -> Result<Clai
     job.status = Status::Running.name().to_owned();
     change.set(job::Column::Attempt, job.attempt);
     change.set(job::Column::Status, Status::Running.name());
-    change.event(Kind::Started, json!({ "attempt": job.attempt, "percent": job.percent }));
+    change.event(
+        Kind::Started,
+        json!({ "attempt": job.attempt, "percent": job.percent }),
+    );
     change.commit().await?;
     Ok(Claim::Taken(Box::new(job), lease))
 }
 
-/// The longest waiting job that can be had; its lease row is locked on PostgreSQL. Rows that others hold are
-/// skipped there; SQLite has one writer at a time, which is us.
-async fn candidate(tx: &DatabaseTransaction, now: Timestamp) -> Result<Option<String>, DbErr> {
-    let backend = tx.get_database_backend();
-    let lock = match backend {
-        sea_orm::DatabaseBackend::Postgres => " FOR UPDATE OF held SKIP LOCKED",
-        _ => "",
-    };
+/// The longest waiting job that can be had.
+async fn candidate(
+    connection: &impl ConnectionTrait,
+    now: Timestamp,
+    lock: &str,
+) -> Result<Option<String>, DbErr> {
+    let backend = connection.get_database_backend();
     let sql = format!(
         "SELECT held.job_id AS job_id FROM job_leases held JOIN jobs job ON job.id = held.job_id
          WHERE job.finished_at IS NULL
@@ -95,7 +122,11 @@ async fn candidate(tx: &DatabaseTransaction, now: Timestamp) -> Result<Option<St
          ORDER BY job.run_at, job.created_at, job.id LIMIT 1{lock}"
     );
     let statement = Statement::from_sql_and_values(backend, sql, [now.unix_micros().into()]);
-    tx.query_one_raw(statement).await?.map(|row| row.try_get("", "job_id")).transpose()
+    connection
+        .query_one_raw(statement)
+        .await?
+        .map(|row| row.try_get("", "job_id"))
+        .transpose()
 }
 
 /// Puts a job back into the queue as it is: no attempt of a step is spent.

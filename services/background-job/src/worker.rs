@@ -4,8 +4,6 @@ use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use futures::FutureExt;
-use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -15,7 +13,7 @@ use crate::error::Stop;
 use crate::lease::{self, Lease, Signals};
 use crate::queue::{self, Claim};
 use crate::retry;
-use crate::store::entity::{job, lease as lease_row};
+use crate::store::entity::job;
 
 /// Without a wake-up, a worker looks for work this often.
 const POLL: Duration = Duration::from_millis(500);
@@ -59,14 +57,22 @@ pub async fn run(name: String, tools: Tools, pace: Pace, shutdown: CancellationT
 async fn work(tools: &Tools, pace: &Pace, job: &job::Model, lease: &Lease, shutdown: &CancellationToken) {
     let signals = Signals::default();
     let keeper = {
-        let (store, lease, signals, length) = (tools.store.clone(), lease.clone(), signals.clone(), pace.lease);
-        AbortOnDropHandle::new(tokio::spawn(async move { lease::keep(&store, &lease, length, &signals).await }))
+        let (store, lease, signals, length) =
+            (tools.store.clone(), lease.clone(), signals.clone(), pace.lease);
+        AbortOnDropHandle::new(tokio::spawn(async move {
+            lease::keep(&store, &lease, length, &signals).await
+        }))
     };
     let drained = async {
         shutdown.cancelled().await;
         tokio::time::sleep(pace.drain).await;
     };
-    let attempt = Attempt { tools, lease, job, drain: shutdown };
+    let attempt = Attempt {
+        tools,
+        lease,
+        job,
+        drain: shutdown,
+    };
     let outcome = tokio::select! {
         biased;
         () = signals.lost.cancelled() => Ok(Err(Stop::LeaseLost)),
@@ -120,13 +126,9 @@ async fn close(
     }
 }
 
-/// Lets the lease run out now: the next claim counts a crash.
+/// Leaves the job running without a holder: the next claim takes it over and counts a crash.
 async fn abandon(tools: &Tools, lease: &Lease) -> Result<(), Stop> {
     let change = tools.store.change(lease).await?;
-    lease_row::Entity::update_many()
-        .col_expr(lease_row::Column::ExpiresAt, Expr::value(0_i64))
-        .filter(lease_row::Column::JobId.eq(&lease.job_id))
-        .exec(&change.tx)
-        .await?;
+    lease.release(&change.tx).await?;
     Ok(change.commit().await?)
 }

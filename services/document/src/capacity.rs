@@ -6,7 +6,7 @@ use quire_digest::{Corpus, PageMetrics, SourceText};
 use tokio::sync::Semaphore;
 
 use crate::error::DocumentError;
-use crate::store::{DocumentRow, SourceRow, Store};
+use crate::store::{DocumentRow, Store};
 
 /// Pages of text in one read from the database.
 const PAGES_AT_ONCE: u64 = 500;
@@ -76,7 +76,7 @@ impl Capacities {
                 pages.extend(more.into_iter().map(|(_, text)| text));
             }
             texts.push(SourceText {
-                title: title(&source, &pages),
+                title: quire_digest::source_title(&source.file_name, &pages, source.has_pages),
                 id: source.id,
                 has_pages: source.has_pages,
                 pages,
@@ -89,21 +89,4 @@ impl Capacities {
 fn known(row: &DocumentRow) -> Option<i32> {
     row.capacity
         .filter(|_| row.capacity_version == Some(row.sources_version))
-}
-
-/// The first heading of a structured file, else the file's name without its extension.
-fn title(source: &SourceRow, pages: &[String]) -> String {
-    let first = pages.first().filter(|_| !source.has_pages);
-    let heading = first.and_then(|text| text.lines().find_map(|line| line.strip_prefix("# ")));
-    let stem = || {
-        source
-            .file_name
-            .rsplit_once('.')
-            .map_or(source.file_name.as_str(), |(stem, _)| stem)
-    };
-    heading
-        .map(str::trim)
-        .filter(|heading| !heading.is_empty())
-        .unwrap_or_else(stem)
-        .to_owned()
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use quire_database::Settings as DatabaseSettings;
 use quire_identity::MasterSecret;
-use quire_serve::settings::{Common, Settings};
+use quire_serve::settings::{Common, Settings, is_published};
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
@@ -124,7 +124,7 @@ fn read_provider(settings: &mut Settings, production: bool) -> Option<ProviderSe
                 "QUIRE_STRIPE_URL points to the payment sandbox, or not to https: refused in production",
             );
         }
-        if api_key.expose_secret() == DEVELOPMENT_API_KEY {
+        if is_published(api_key.expose_secret()) {
             settings.problem("QUIRE_STRIPE_API_KEY is not set, or is the sandbox's: refused in production");
         }
     }
@@ -143,7 +143,7 @@ fn read_webhook_secrets(settings: &mut Settings, production: bool) -> Vec<Secret
     }
     let weak = |secret: &SecretString| {
         let secret = secret.expose_secret();
-        secret == DEVELOPMENT_WEBHOOK_SECRET || secret.chars().count() < MIN_SECRET_CHARACTERS
+        is_published(secret) || secret.chars().count() < MIN_SECRET_CHARACTERS
     };
     if secrets.is_empty() {
         settings.problem("QUIRE_STRIPE_WEBHOOK_SECRETS is not set: refused in production");
@@ -218,6 +218,7 @@ mod tests {
             ("QUIRE_STRIPE_URL", "http://sandbox:8095"),
             ("QUIRE_STRIPE_URL", "https://localhost"),
             ("QUIRE_STRIPE_API_KEY", DEVELOPMENT_API_KEY),
+            ("QUIRE_STRIPE_API_KEY", "sk_test_development_only"),
             ("QUIRE_STRIPE_API_KEY", ""),
             ("QUIRE_STRIPE_WEBHOOK_SECRETS", DEVELOPMENT_WEBHOOK_SECRET),
             (

@@ -51,7 +51,7 @@ const ENGLISH: Phrases = Phrases {
     ],
     disclosure: "Composed without a language model: every excerpt is a word-for-word quotation with its source and page.",
     pages: ["1 page", "{} pages", "{} pages"],
-    without_pages: "text without page numbers",
+    without_pages: "Text without page numbers",
 };
 
 const GERMAN: Phrases = Phrases {
@@ -100,7 +100,7 @@ const FRENCH: Phrases = Phrases {
     ],
     disclosure: "Composé sans modèle de langage : chaque extrait est une citation mot pour mot avec sa source et sa page.",
     pages: ["1 page", "{} pages", "{} pages"],
-    without_pages: "texte sans numéros de page",
+    without_pages: "Texte sans numéros de page",
 };
 
 const ITALIAN: Phrases = Phrases {
@@ -119,7 +119,7 @@ const ITALIAN: Phrases = Phrases {
     ],
     disclosure: "Composto senza modello linguistico: ogni estratto è una citazione parola per parola con fonte e pagina.",
     pages: ["1 pagina", "{} pagine", "{} pagine"],
-    without_pages: "testo senza numeri di pagina",
+    without_pages: "Testo senza numeri di pagina",
 };
 
 const SPANISH: Phrases = Phrases {
@@ -134,7 +134,7 @@ const SPANISH: Phrases = Phrases {
     continuing: &["{} continúa:", "Más adelante, {} dice:", "La misma fuente añade:"],
     disclosure: "Compuesto sin modelo de lenguaje: cada extracto es una cita palabra por palabra con su fuente y página.",
     pages: ["1 página", "{} páginas", "{} páginas"],
-    without_pages: "texto sin números de página",
+    without_pages: "Texto sin números de página",
 };
 
 const RUSSIAN: Phrases = Phrases {
@@ -158,7 +158,7 @@ const RUSSIAN: Phrases = Phrases {
     ],
     disclosure: "Составлено без языковой модели: каждый отрывок — дословная цитата с указанием источника и страницы.",
     pages: ["{} страница", "{} страницы", "{} страниц"],
-    without_pages: "текст без номеров страниц",
+    without_pages: "Текст без номеров страниц",
 };
 
 const UKRAINIAN: Phrases = Phrases {
@@ -182,5 +182,5 @@ const UKRAINIAN: Phrases = Phrases {
     ],
     disclosure: "Складено без мовної моделі: кожен уривок — дослівна цитата із зазначенням джерела та сторінки.",
     pages: ["{} сторінка", "{} сторінки", "{} сторінок"],
-    without_pages: "текст без номерів сторінок",
+    without_pages: "Текст без номерів сторінок",
 };

@@ -47,7 +47,7 @@ impl Process {
             std::future::ready(written)
         };
         let urls = eventually("quire serve is ready", read).await;
-        let client = Client::new(&urls["gateway"], &urls["sandbox"], folder.join("mail"));
+        let client = Client::new(&urls["gateway"], folder.join("mail"));
         Self { child, client }
     }
 

@@ -19,7 +19,6 @@ use crate::wait::{LAST_RESORT, eventually};
 pub struct Client {
     http: reqwest::Client,
     pub gateway: String,
-    pub sandbox: String,
     mail: PathBuf,
 }
 
@@ -33,11 +32,10 @@ pub struct Customer {
 }
 
 impl Client {
-    pub fn new(gateway: &str, sandbox: &str, mail: PathBuf) -> Self {
+    pub fn new(gateway: &str, mail: PathBuf) -> Self {
         // As a browser would, but redirects are looked at.
         let http = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build();
-        let address = |url: &str| url.trim_end_matches('/').to_owned();
-        Self { http: http.unwrap(), gateway: address(gateway), sandbox: address(sandbox), mail }
+        Self { http: http.unwrap(), gateway: gateway.to_owned(), mail }
     }
 
     /// A request to the API.

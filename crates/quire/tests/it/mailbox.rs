@@ -14,10 +14,12 @@ pub fn present(folder: &Path) -> BTreeSet<PathBuf> {
 
 /// The text of the mail to `email` that comes after those in `before`.
 pub async fn next(folder: &Path, email: &str, before: &BTreeSet<PathBuf>) -> String {
+    // As it is kept, and written in the mail.
+    let address = email.trim().to_lowercase();
     eventually("a mail comes", || async {
         let fresh = present(folder).into_iter().filter(|path| !before.contains(path));
         let mails = fresh.filter_map(|path| std::fs::read(path).ok()).map(|mail| decoded(&mail));
-        mails.into_iter().find(|mail| mail.contains(email))
+        mails.into_iter().find(|mail| mail.contains(&address))
     })
     .await
 }

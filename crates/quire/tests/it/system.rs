@@ -54,7 +54,7 @@ impl System {
         };
         let embedded = Embedded::start(options, world).await.expect("Quire starts");
         embedded.ready().await.expect("every service is ready");
-        let client = Client::new(&embedded.urls.gateway, &embedded.urls.sandbox, embedded.mail_dir());
+        let client = Client::new(&embedded.urls.gateway, embedded.mail_dir());
         Self { embedded, client, _database: database, _folder: folder }
     }
 
@@ -82,7 +82,7 @@ pub fn relaxed() -> HashMap<String, String> {
         ("QUIRE_MAIL_LIMIT", "1000/hour"),
         // Many systems share one PostgreSQL here.
         ("QUIRE_DATABASE_CONNECTIONS", "4"),
-        ("QUIRE_STRIPE_WEBHOOK_SECRET", WEBHOOK_SECRET),
+        ("QUIRE_STRIPE_WEBHOOK_SECRETS", WEBHOOK_SECRET),
         ("QUIRE_ADMIN_EMAILS", OPERATOR),
         ("QUIRE_CONSOLE_LINKS", "false"),
     ];

@@ -10,7 +10,7 @@ use lettre::message::Mailbox;
 use quire_database::Database;
 use secrecy::ExposeSecret;
 use tokio::sync::{Semaphore, mpsc};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
@@ -82,7 +82,9 @@ async fn run(parts: Arc<PostParts>, mut letters: mpsc::Receiver<Letter>, shutdow
         while let Some(letter) = letters.recv().await {
             sending.dispatch(letter).await;
         }
-        while sending.under_way.join_next().await.is_some() {}
+        while let Some(ended) = sending.under_way.join_next().await {
+            report(ended);
+        }
     };
     if tokio::time::timeout(DRAIN, rest).await.is_err() {
         tracing::warn!("mails were still waiting when the process ended");
@@ -99,7 +101,9 @@ struct Sending {
 impl Sending {
     /// Waits for a free slot, then sends beside the queue: one slow mail does not hold up the others.
     async fn dispatch(&mut self, letter: Letter) {
-        while self.under_way.try_join_next().is_some() {}
+        while let Some(ended) = self.under_way.try_join_next() {
+            report(ended);
+        }
         let slot = self
             .slots
             .clone()
@@ -113,6 +117,13 @@ impl Sending {
             drop(slot);
         };
         self.under_way.spawn(work.instrument(span));
+    }
+}
+
+/// A panic while sending one mail must be seen, and must not stop the others.
+fn report(ended: Result<(), JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(panicked = error.is_panic(), "a sign-in mail was lost");
     }
 }
 

@@ -1,5 +1,10 @@
 //! Auth through its gRPC door, on SQLite and PostgreSQL, with a clock that the tests turn.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on fails where it stands"
+)]
+
 mod audit;
 mod config;
 mod harness;

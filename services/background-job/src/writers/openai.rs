@@ -11,7 +11,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use quire_manuscript::{Block, Reference, blocks_from_markdown};
+use quire_manuscript::{Block, Inline, Reference, blocks_from_markdown};
 use serde_json::Value;
 
 pub use client::ModelSettings;
@@ -38,7 +38,9 @@ impl OpenAiWriter {
     /// # Errors
     /// The TLS provider cannot be used.
     pub fn new(settings: ModelSettings) -> Result<Self, reqwest::Error> {
-        Ok(Self { model: Model::new(settings)? })
+        Ok(Self {
+            model: Model::new(settings)?,
+        })
     }
 }
 
@@ -46,7 +48,11 @@ impl OpenAiWriter {
 impl Writer for OpenAiWriter {
     async fn open(&self, task: Arc<Task>) -> Result<Box<dyn Pen>, WriteError> {
         let passages = Passages::build(&task.sources);
-        Ok(Box::new(OpenAiPen { model: self.model.clone(), task, passages }))
+        Ok(Box::new(OpenAiPen {
+            model: self.model.clone(),
+            task,
+            passages,
+        }))
     }
 }
 
@@ -59,14 +65,25 @@ struct OpenAiPen {
 #[async_trait]
 impl Pen for OpenAiPen {
     async fn plan(&self, mut kept: Draft, sink: &Sink) -> Result<Plan, WriteError> {
-        let query = format!("{} {} {}", self.task.title, self.task.topic, self.task.chapter_titles.join(" "));
+        let query = format!(
+            "{} {} {}",
+            self.task.title,
+            self.task.topic,
+            self.task.chapter_titles.join(" ")
+        );
         let passages = self.passages.find(&query, OUTLINE_PASSAGES);
         let mut messages = prompt::outline(&self.task, &passages);
         let (_, max_sections) = prompt::section_counts(self.task.pages);
         for attempt in 0..2 {
             let answer = self.answer(attempt, &messages, &mut kept, sink).await?;
             match outline::parse(&answer, &self.task.chapter_titles, max_sections) {
-                Ok(chapters) => return Ok(Plan { chapters, state: Value::Null, usage: kept.usage }),
+                Ok(chapters) => {
+                    return Ok(Plan {
+                        chapters,
+                        state: Value::Null,
+                        usage: kept.usage,
+                    });
+                }
                 Err(error) => {
                     tracing::warn!(%error, "the model's outline cannot be used");
                     messages.push(Message::assistant(answer));
@@ -74,15 +91,24 @@ impl Pen for OpenAiPen {
                 }
             }
         }
-        Err(WriteError::failed("no_outline", "the language model did not give an outline that can be used"))
+        Err(WriteError::failed(
+            "no_outline",
+            "the language model did not give an outline that can be used",
+        ))
     }
 
     async fn write(&self, order: Order<'_>, mut kept: Draft, sink: &Sink) -> Result<Written, WriteError> {
-        let place = order.plan.sections().find(|(_, section)| section.key == order.key);
+        let place = order
+            .plan
+            .sections()
+            .find(|(_, section)| section.key == order.key);
         let (chapter, section) =
             place.ok_or_else(|| WriteError::failed("poison", "the stored plan has no such section"))?;
         let title = section.title.as_deref().unwrap_or(&chapter.title);
-        let passages = self.passages.find(&format!("{title} {} {}", chapter.title, self.task.title), SECTION_PASSAGES);
+        let passages = self.passages.find(
+            &format!("{title} {} {}", chapter.title, self.task.title),
+            SECTION_PASSAGES,
+        );
         let mut messages = prompt::section(&self.task, &order, (chapter, section), &passages);
         for attempt in 0.. {
             if attempt > 0 {
@@ -94,13 +120,26 @@ impl Pen for OpenAiPen {
             let resolved = citations::resolve(blocks, &self.task.sources);
             if resolved.unknown.is_empty() || attempt > 0 {
                 if resolved.blocks.is_empty() {
-                    return Err(WriteError::failed("no_text", "the language model wrote no text for a section"));
+                    return Err(WriteError::failed(
+                        "no_text",
+                        "the language model wrote no text for a section",
+                    ));
                 }
                 let summary = summary(&resolved.blocks);
                 let (key, writer) = (order.key.to_owned(), self.model.name().to_owned());
-                return Ok(Written { key, blocks: resolved.blocks, writer, summary, usage: kept.usage });
+                return Ok(Written {
+                    key,
+                    blocks: resolved.blocks,
+                    writer,
+                    summary,
+                    usage: kept.usage,
+                });
             }
-            tracing::info!(key = order.key, markers = resolved.unknown.len(), "citations point nowhere; asking again");
+            tracing::info!(
+                key = order.key,
+                markers = resolved.unknown.len(),
+                "citations point nowhere; asking again"
+            );
             messages.push(Message::assistant(answer));
             messages.push(prompt::mend_markers(&resolved.unknown));
         }
@@ -109,10 +148,19 @@ impl Pen for OpenAiPen {
 
     fn references(&self, _plan: &Plan, sections: &[Written]) -> Vec<Reference> {
         let mut seen = HashSet::new();
-        let cites = sections.iter().flat_map(|section| &section.blocks).flat_map(Block::cites);
+        let cites = sections
+            .iter()
+            .flat_map(|section| &section.blocks)
+            .flat_map(Block::cites);
         let first = cites.filter(|cite| seen.insert(cite.source.clone()));
-        let sources = first.filter_map(|cite| self.task.sources.iter().find(|source| source.id == cite.source));
-        sources.map(|source| Reference { id: source.id.clone(), text: source.file_name.clone() }).collect()
+        let sources =
+            first.filter_map(|cite| self.task.sources.iter().find(|source| source.id == cite.source));
+        sources
+            .map(|source| Reference {
+                id: source.id.clone(),
+                text: source.file_name.clone(),
+            })
+            .collect()
     }
 
     fn disclosure(&self) -> String {
@@ -168,7 +216,9 @@ fn ends_whole(text: &str) -> bool {
         || last_line.split_once(['.', ')']).is_some_and(|(number, rest)| {
             !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()) && rest.starts_with(' ')
         });
-    item || text.ends_with(['.', '!', '?', '…', ':', ';', '"', '\'', '”', '“', '»', '«', '’', ')', ']', '}', '*', '_', '。'])
+    item || text.ends_with([
+        '.', '!', '?', '…', ':', ';', '"', '\'', '”', '“', '»', '«', '’', ')', ']', '}', '*', '_', '。',
+    ])
 }
 
 /// Without the sentence that was broken off at the end, if it is a small part of the text.
@@ -176,10 +226,12 @@ fn whole_sentences(text: &str) -> String {
     if ends_whole(text) {
         return text.to_owned();
     }
-    let end = text.rmatch_indices(['.', '!', '?', '…', '。']).find(|(at, mark)| {
-        let after = &text[at + mark.len()..];
-        after.starts_with(char::is_whitespace)
-    });
+    let end = text
+        .rmatch_indices(['.', '!', '?', '…', '。'])
+        .find(|(at, mark)| {
+            let after = &text[at + mark.len()..];
+            after.starts_with(char::is_whitespace)
+        });
     match end {
         Some((at, mark)) if at * 2 > text.len() => text[..at + mark.len()].to_owned(),
         _ => text.to_owned(),
@@ -190,13 +242,19 @@ fn whole_sentences(text: &str) -> String {
 fn seam(text: &str, rest: &str) -> usize {
     let longest = rest.len().min(text.len()).min(400);
     let sizes = (SEAM..=longest).rev();
-    sizes.into_iter().find(|size| rest.is_char_boundary(*size) && text.ends_with(&rest[..*size])).unwrap_or(0)
+    sizes
+        .into_iter()
+        .find(|size| rest.is_char_boundary(*size) && text.ends_with(&rest[..*size]))
+        .unwrap_or(0)
 }
 
 /// Models like to begin with the title, which the template prints.
 fn drop_own_title(blocks: &mut Vec<Block>, title: &str) {
     let letters = |text: &str| {
-        text.chars().filter(|character| character.is_alphabetic()).flat_map(char::to_lowercase).collect::<String>()
+        text.chars()
+            .filter(|character| character.is_alphabetic())
+            .flat_map(char::to_lowercase)
+            .collect::<String>()
     };
     if matches!(blocks.first(), Some(Block::Heading { text, .. }) if letters(text) == letters(title)) {
         blocks.remove(0);
@@ -207,9 +265,11 @@ fn drop_own_title(blocks: &mut Vec<Block>, title: &str) {
 fn summary(blocks: &[Block]) -> String {
     let mut summary = String::new();
     for block in blocks {
-        let Block::Paragraph { inlines, .. } = block else { continue };
-        let text: String = inlines.iter().filter_map(quire_text).collect();
-        let sentence = text.split_inclusive(['.', '!', '?', '。']).next().unwrap_or_default().trim();
+        let Block::Paragraph { inlines, .. } = block else {
+            continue;
+        };
+        let text: String = inlines.iter().filter_map(plain_text).collect();
+        let sentence = first_sentence(&text).trim();
         if summary.chars().count() + sentence.chars().count() > SUMMARY_CHARACTERS {
             break;
         }
@@ -221,8 +281,16 @@ fn summary(blocks: &[Block]) -> String {
     summary
 }
 
-fn quire_text(inline: &quire_manuscript::Inline) -> Option<&str> {
-    use quire_manuscript::Inline;
+/// Up to the first mark that ends a sentence and is not inside a number.
+fn first_sentence(text: &str) -> &str {
+    let end = text.match_indices(['.', '!', '?', '。']).find(|(at, mark)| {
+        let after = &text[at + mark.len()..];
+        after.is_empty() || after.starts_with(char::is_whitespace) || *mark == "。"
+    });
+    end.map_or(text, |(at, mark)| &text[..at + mark.len()])
+}
+
+fn plain_text(inline: &Inline) -> Option<&str> {
     match inline {
         Inline::Text { text } | Inline::Emphasis { text } | Inline::Strong { text } => Some(text),
         Inline::Code { text } | Inline::Link { text, .. } => Some(text),
@@ -240,21 +308,36 @@ mod tests {
         assert!(ends_whole("Points:\n\n- one\n- two"));
         assert!(ends_whole("1. first\n2. second"));
         assert!(!ends_whole("It is done. And then the"));
-        assert_eq!(whole_sentences("It is done, and it is well. And then"), "It is done, and it is well.");
-        assert_eq!(whole_sentences("A. The whole rest is one long sentence without"), "A. The whole rest is one long sentence without");
+        assert_eq!(
+            whole_sentences("It is done, and it is well. And then"),
+            "It is done, and it is well."
+        );
+        assert_eq!(
+            whole_sentences("A. The whole rest is one long sentence without"),
+            "A. The whole rest is one long sentence without"
+        );
     }
 
     #[test]
     fn what_a_continuation_repeats_is_found() {
         let text = "The press was made of wood";
-        assert_eq!(&"made of wood and iron."[seam(text, "made of wood and iron.")..], " and iron.");
+        assert_eq!(
+            &"made of wood and iron."[seam(text, "made of wood and iron.")..],
+            " and iron."
+        );
         assert_eq!(seam(text, " and of iron."), 0);
-        assert_eq!(seam("über Bücher schreibt", "Bücher schreibt er."), "Bücher schreibt".len());
+        assert_eq!(
+            seam("über Bücher schreibt", "Bücher schreibt er."),
+            "Bücher schreibt".len()
+        );
     }
 
     #[test]
     fn the_title_at_the_start_goes() {
-        let heading = |text: &str| Block::Heading { level: 1, text: text.to_owned() };
+        let heading = |text: &str| Block::Heading {
+            level: 1,
+            text: text.to_owned(),
+        };
         let mut blocks = vec![heading("1.2 The Press"), heading("Wood")];
         drop_own_title(&mut blocks, "The press");
         assert_eq!(blocks, [heading("Wood")]);

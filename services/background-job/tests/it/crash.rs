@@ -42,8 +42,10 @@ async fn a_killed_process_goes_on_where_it_was(backend: Backend) {
     assert_eq!(KEYS.map(|key| model.calls(key)), [1, 1, 2, 1]);
     assert_eq!(model.calls("outline"), 1);
     assert_eq!(KEYS.map(|key| stage.document.times_sent(key)), [1; 4]);
-    let restarts: Vec<_> =
-        of_kind(&events, "section_started").into_iter().filter(|started| started["restart"] == true).collect();
+    let restarts: Vec<_> = of_kind(&events, "section_started")
+        .into_iter()
+        .filter(|started| started["restart"] == true)
+        .collect();
     assert_eq!(restarts.len(), 1);
     assert_eq!(restarts[0]["key"], "2.1");
     for key in KEYS {
@@ -64,7 +66,9 @@ async fn a_stopped_process_gives_its_job_back_without_spending_an_attempt(backen
     service.stop().await;
 
     // Not exclusive: the job is free because it was given back, not because this start says so.
-    let mut service = stage.start_with(World::system(), |config| config.exclusive_data_dir = false).await;
+    let mut service = stage
+        .start_with(World::system(), |config| config.exclusive_data_dir = false)
+        .await;
     let events = service.events(&job_id, 0).await;
     assert_whole(&events, 1, "completed");
     assert_eq!(of_kind(&events, "retrying").len(), 0);
@@ -97,30 +101,45 @@ impl Clock for Freezer {
 }
 
 async fn a_frozen_worker_is_replaced_and_can_write_nothing_when_it_wakes(backend: Backend) {
-    // The first answer for 2.1 is slow to end; the freezing happens in its middle.
     let (release, released) = watch::channel(false);
-    let model = FakeModel::start(hanging).await;
-    let stage = Stage::openai(backend, model.clone()).await;
+    let model = FakeModel::start(move |asked, number| match (asked, number) {
+        ("2.1", 1) => Reply::Waits(
+            "The sleeper's".to_owned(),
+            released.clone(),
+            " own text.".to_owned(),
+        ),
+        _ => willing(asked, number),
+    });
+    let stage = Stage::openai(backend, model.await).await;
+    let model = stage.model.clone().unwrap();
     let (freeze, frozen) = watch::channel(false);
     let (waiting, mut waits) = watch::channel(0);
-    let clock = Freezer { frozen, handle: tokio::runtime::Handle::current(), waiting };
-    let lease = Duration::from_secs(2);
+    let clock = Freezer {
+        frozen,
+        handle: tokio::runtime::Handle::current(),
+        waiting,
+    };
     let mut sleeper = stage
         .start_with(World::with_clock(Arc::new(clock)), |config| {
-            config.lease = lease;
+            config.concurrency = 1;
             config.exclusive_data_dir = false;
         })
         .await;
     let job_id = sleeper.start_paid().await;
     sleeper.wait_for(&job_id, "text", 3).await;
-    let request = sleeper.as_admin(quire_proto::job::v1::CancelJobRequest { job_id: job_id.clone() });
+    let request = sleeper.as_admin(quire_proto::job::v1::CancelJobRequest {
+        job_id: job_id.clone(),
+    });
     freeze.send(true).unwrap();
-    // Any call reads the clock on the service's only thread, and stops it there: nothing renews the lease now.
+    // Any call reads the clock on the service's only thread, and stops it there, outside any transaction.
     let mut client = sleeper.client.clone();
     let stuck = tokio::spawn(async move { client.cancel_job(request).await });
     waits.wait_for(|waiting| *waiting > 0).await.unwrap();
+    stage.expire_leases().await;
 
-    let mut successor = stage.start_with(World::system(), |config| config.exclusive_data_dir = false).await;
+    let mut successor = stage
+        .start_with(World::system(), |config| config.exclusive_data_dir = false)
+        .await;
     let events = successor.events(&job_id, 0).await;
     assert_whole(&events, 1, "completed");
     let settled = stage.payment.wait_settled(1).await;
@@ -129,7 +148,8 @@ async fn a_frozen_worker_is_replaced_and_can_write_nothing_when_it_wakes(backend
     let sent = stage.document.told.lock().unwrap().sections.clone();
 
     freeze.send(false).unwrap();
-    // The sleeper answers again, so it is awake; then it ends in good order, with all its writes behind it.
+    release.send(true).unwrap();
+    // The sleeper answers again, so it is awake; then it ends in good order, with all that it tried behind it.
     let answer = stuck.await.unwrap().unwrap().into_inner().job.unwrap();
     assert_eq!(answer.status(), JobStatus::Completed);
     sleeper.stop().await;
@@ -138,15 +158,24 @@ async fn a_frozen_worker_is_replaced_and_can_write_nothing_when_it_wakes(backend
     assert_eq!(KEYS.map(|key| model.calls(key)), calls);
     assert_eq!(stage.payment.settled().len(), 1);
     assert_eq!(successor.job(&job_id).await.attempt, 2);
-    drop((release, released));
 }
 
 async fn two_processes_share_the_jobs_and_do_each_once(backend: Backend) {
     let stage = Stage::openai(backend, FakeModel::start(willing).await).await;
-    let mut first = stage.start_with(World::system(), |config| config.exclusive_data_dir = false).await;
+    let mut first = stage
+        .start_with(World::system(), |config| config.exclusive_data_dir = false)
+        .await;
     // The first one has made the tables when it answers.
-    let mut ids = vec![first.start_order("order-0", "document-0", 6).await.unwrap().job_id];
-    let mut second = stage.start_with(World::system(), |config| config.exclusive_data_dir = false).await;
+    let mut ids = vec![
+        first
+            .start_order("order-0", "document-0", 6)
+            .await
+            .unwrap()
+            .job_id,
+    ];
+    let mut second = stage
+        .start_with(World::system(), |config| config.exclusive_data_dir = false)
+        .await;
     for number in 1..6 {
         let (order, document) = (format!("order-{number}"), format!("document-{number}"));
         ids.push(second.start_order(&order, &document, 6).await.unwrap().job_id);

@@ -1,12 +1,16 @@
 //! The job service through its gRPC door, with the services around it played by the test.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on shall fail")]
+
 mod crash;
 mod document;
 mod ends;
 mod follow;
+mod keys;
 mod model;
 mod model_writer;
 mod payment;
+mod press;
 mod retries;
 mod stage;
 mod starting;

@@ -25,6 +25,8 @@ pub enum Reply {
     Raw(Vec<Bytes>),
     /// Says this and then nothing more, until the caller goes away.
     Hangs(String),
+    /// Says the first text, waits for the sign, says the second and ends well.
+    Waits(String, watch::Receiver<bool>, String),
     Refuses(u16, Option<&'static str>),
 }
 
@@ -42,7 +44,7 @@ type Script = Box<dyn Fn(&str, usize) -> Reply + Send + Sync>;
 pub struct FakeModel {
     /// How often each thing was asked for.
     calls: watch::Sender<HashMap<Asked, usize>>,
-    script: Arc<Mutex<Script>>,
+    script: Arc<Script>,
     pub requests: Arc<Mutex<Vec<Value>>>,
     pub url: String,
 }
@@ -54,21 +56,19 @@ impl FakeModel {
         let url = format!("http://{}/v1", listener.local_addr().unwrap());
         let model = Self {
             calls: watch::channel(HashMap::new()).0,
-            script: Arc::new(Mutex::new(Box::new(script))),
+            script: Arc::new(Box::new(script)),
             requests: Arc::default(),
             url,
         };
-        let router = Router::new().route("/v1/chat/completions", post(complete)).with_state(model.clone());
+        let router = Router::new()
+            .route("/v1/chat/completions", post(complete))
+            .with_state(model.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
         model
     }
 
     pub fn calls(&self, asked: &str) -> usize {
         self.calls.borrow().get(asked).copied().unwrap_or_default()
-    }
-
-    pub fn set_script(&self, script: impl Fn(&str, usize) -> Reply + Send + Sync + 'static) {
-        *self.script.lock().unwrap() = Box::new(script);
     }
 }
 
@@ -104,7 +104,7 @@ async fn complete(State(model): State<FakeModel>, body: String) -> Response {
         *count += 1;
         number = *count;
     });
-    let reply = (model.script.lock().unwrap())(&asked, number);
+    let reply = (model.script)(&asked, number);
     answer(reply)
 }
 
@@ -116,6 +116,7 @@ fn answer(reply: Reply) -> Response {
             event(&json!({ "choices": [], "usage": { "prompt_tokens": 100, "completion_tokens": 20 } })),
         )
     };
+    let mut sign = None;
     let (pieces, hang): (Vec<Bytes>, bool) = match reply {
         Reply::Says(texts) => {
             let mut pieces: Vec<Bytes> = texts.iter().map(|text| Bytes::from(delta(text))).collect();
@@ -125,6 +126,16 @@ fn answer(reply: Reply) -> Response {
         Reply::Cut(text) => (vec![Bytes::from(delta(&text)), Bytes::from(end("length"))], false),
         Reply::Raw(pieces) => (pieces, false),
         Reply::Hangs(text) => (vec![Bytes::from(delta(&text))], true),
+        Reply::Waits(first, released, second) => {
+            sign = Some(released);
+            (
+                vec![
+                    Bytes::from(delta(&first)),
+                    Bytes::from(delta(&second) + &end("stop")),
+                ],
+                false,
+            )
+        }
         Reply::Refuses(status, retry_after) => {
             let mut response = Response::builder().status(StatusCode::from_u16(status).unwrap());
             if let Some(seconds) = retry_after {
@@ -138,12 +149,18 @@ fn answer(reply: Reply) -> Response {
             yield Ok::<_, std::io::Error>(piece);
             // Each piece goes out by itself.
             tokio::task::yield_now().await;
+            if let Some(mut sign) = sign.take() {
+                let _ = sign.wait_for(|given| *given).await;
+            }
         }
         if hang {
             std::future::pending::<()>().await;
         }
     };
-    Response::builder().header("content-type", "text/event-stream").body(Body::from_stream(stream)).unwrap()
+    Response::builder()
+        .header("content-type", "text/event-stream")
+        .body(Body::from_stream(stream))
+        .unwrap()
 }
 
 /// An event that says a piece of text.

@@ -9,7 +9,8 @@ use quire_testkit::Backend;
 use tonic::Status;
 
 use crate::model::{FakeModel, KEYS, Reply, willing};
-use crate::stage::{BrokenPress, Stage, assert_whole, of_kind};
+use crate::press::BrokenPress;
+use crate::stage::{Stage, assert_whole, of_kind};
 
 quire_testkit::on_both_databases!(
     an_overloaded_model_is_asked_again,
@@ -30,7 +31,13 @@ async fn an_overloaded_model_is_asked_again(backend: Backend) {
     let events = service.events(&job_id, 0).await;
     assert_whole(&events, 1, "completed");
     let retries = of_kind(&events, "retrying");
-    assert_eq!(retries.iter().map(|retry| retry["retry"].as_i64().unwrap()).collect::<Vec<_>>(), [1, 2]);
+    assert_eq!(
+        retries
+            .iter()
+            .map(|retry| retry["retry"].as_i64().unwrap())
+            .collect::<Vec<_>>(),
+        [1, 2]
+    );
     assert_eq!(retries[0]["reason"], "the model's endpoint answered 429");
     assert!(retries[0]["delay_ms"].as_i64().unwrap() >= 10);
     let model = stage.model.as_ref().unwrap();
@@ -50,12 +57,20 @@ async fn a_step_is_tried_eight_times(backend: Backend) {
     assert_whole(&events, 1, "failed");
     assert_eq!(of_kind(&events, "failed")[0]["reason"], "retries_exhausted");
     assert_eq!(stage.model.as_ref().unwrap().calls("1.1"), 8);
-    assert_eq!(stage.payment.wait_settled(1).await[0].outcome(), JobOutcome::Failed);
+    assert_eq!(
+        stage.payment.wait_settled(1).await[0].outcome(),
+        JobOutcome::Failed
+    );
 }
 
 async fn a_section_that_document_does_not_take_is_not_written_again(backend: Backend) {
     let stage = Stage::openai(backend, FakeModel::start(willing).await).await;
-    stage.document.refuse_sections.lock().unwrap().extend([Status::unavailable("down"), Status::internal("odd")]);
+    stage
+        .document
+        .refuse_sections
+        .lock()
+        .unwrap()
+        .extend([Status::unavailable("down"), Status::internal("odd")]);
     let mut service = stage.start().await;
     let job_id = service.start_paid().await;
     let events = service.events(&job_id, 0).await;
@@ -77,5 +92,8 @@ async fn a_step_that_breaks_the_worker_three_times_ends_the_job(backend: Backend
     assert_eq!(of_kind(&events, "failed")[0]["reason"], "poison");
     assert_eq!(press.tries.load(Ordering::SeqCst), 3);
     assert_eq!(service.job(&job_id).await.status(), JobStatus::Failed);
-    assert_eq!(stage.payment.wait_settled(1).await[0].outcome(), JobOutcome::Failed);
+    assert_eq!(
+        stage.payment.wait_settled(1).await[0].outcome(),
+        JobOutcome::Failed
+    );
 }

@@ -1,25 +1,18 @@
 //! A job service with everything around it, and ways to start, stop and kill it.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use quire_background_job::{Config, ModelSettings, Parts, Press};
 use quire_clock::World;
-use quire_fault::Fault;
-use quire_identity::{
-    ACCESS_AUDIENCE, ACCESS_TYPE, AccessClaims, ISSUER, KeySource, MasterSecret, PublicKey, Role, ServiceIdentity,
-};
-use quire_manuscript::Book;
+use quire_identity::{MasterSecret, Role, ServiceIdentity};
 use quire_proto::document::v1 as doc;
 use quire_proto::document::v1::document_service_server::DocumentServiceServer;
 use quire_proto::job::v1 as pb;
 use quire_proto::job::v1::job_service_client::JobServiceClient;
 use quire_proto::payment::v1::payment_service_server::PaymentServiceServer;
 use quire_testkit::{Backend, TestDatabase};
-use quire_typeset::{Typeset, TypesetError};
+use sea_orm::ConnectionTrait;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio_stream::wrappers::TcpListenerStream;
@@ -28,10 +21,11 @@ use tonic::transport::{Channel, Server};
 use tonic::{Request, Status, Streaming};
 
 use crate::document::FakeDocument;
+use crate::keys::Keys;
 use crate::model::FakeModel;
 use crate::payment::FakePayment;
+use crate::press::FixedPress;
 
-const KID: &str = "test";
 pub const OWNER: &str = "owner";
 pub const DOCUMENT: &str = "document-1";
 pub const ORDER: &str = "order-1";
@@ -70,8 +64,14 @@ impl Stage {
 
     pub async fn new(backend: Backend, writer: &str, model: Option<FakeModel>) -> Self {
         const TEXTS: [(&str, &str); 2] = [
-            ("from-sheet-to-page.md", include_str!("../../../../samples/from-sheet-to-page.md")),
-            ("keeping-books-and-paper.txt", include_str!("../../../../samples/keeping-books-and-paper.txt")),
+            (
+                "from-sheet-to-page.md",
+                include_str!("../../../../samples/from-sheet-to-page.md"),
+            ),
+            (
+                "keeping-books-and-paper.txt",
+                include_str!("../../../../samples/keeping-books-and-paper.txt"),
+            ),
         ];
         let source = |(name, text): &(&str, &str)| doc::Source {
             id: format!("source-{name}"),
@@ -123,6 +123,22 @@ impl Stage {
         ServiceIdentity::new(service, World::system(), &master()).authorize(request);
     }
 
+    /// Makes every lease run out, as time would.
+    pub async fn expire_leases(&self) {
+        let url = self.database.url();
+        let table = if url.starts_with("postgres") {
+            "job.job_leases"
+        } else {
+            "job_leases"
+        };
+        let connection = sea_orm::Database::connect(url).await.unwrap();
+        connection
+            .execute_unprepared(&format!("UPDATE {table} SET expires_at = 0"))
+            .await
+            .unwrap();
+        connection.close().await.unwrap();
+    }
+
     /// Starts the service as it is by default.
     pub async fn start(&self) -> Service {
         self.start_with(World::system(), |_| {}).await
@@ -158,18 +174,33 @@ impl Stage {
         listener.set_nonblocking(true).unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let shutdown = CancellationToken::new();
-        let parts = Parts { keys: self.keys.clone(), press: self.press.clone() };
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let parts = Parts {
+            keys: self.keys.clone(),
+            press: self.press.clone(),
+        };
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
         let (ended, done) = tokio::sync::oneshot::channel();
         let token = shutdown.clone();
         runtime.spawn(async move {
             let listener = TcpListener::from_std(listener).unwrap();
-            quire_background_job::serve_with(config, parts, world, listener, token).await.unwrap();
+            quire_background_job::serve_with(config, parts, world, listener, token)
+                .await
+                .unwrap();
             let _ = ended.send(());
         });
         let channel = Channel::from_shared(url).unwrap().connect_lazy();
         let client = JobServiceClient::new(channel);
-        Service { client, keys: self.keys.clone(), shutdown, runtime: Some(runtime), done }
+        Service {
+            client,
+            keys: self.keys.clone(),
+            shutdown,
+            runtime: Some(runtime),
+            done,
+        }
     }
 }
 
@@ -218,17 +249,45 @@ impl Service {
     }
 
     pub async fn job(&mut self, job_id: &str) -> pb::Job {
-        let request = self.as_user(OWNER, pb::GetJobRequest { job_id: job_id.to_owned() });
-        self.client.get_job(request).await.unwrap().into_inner().job.unwrap()
+        let request = self.as_user(
+            OWNER,
+            pb::GetJobRequest {
+                job_id: job_id.to_owned(),
+            },
+        );
+        self.client
+            .get_job(request)
+            .await
+            .unwrap()
+            .into_inner()
+            .job
+            .unwrap()
     }
 
     pub async fn cancel(&mut self, job_id: &str) -> pb::Job {
-        let request = self.as_user(OWNER, pb::CancelJobRequest { job_id: job_id.to_owned() });
-        self.client.cancel_job(request).await.unwrap().into_inner().job.unwrap()
+        let request = self.as_user(
+            OWNER,
+            pb::CancelJobRequest {
+                job_id: job_id.to_owned(),
+            },
+        );
+        self.client
+            .cancel_job(request)
+            .await
+            .unwrap()
+            .into_inner()
+            .job
+            .unwrap()
     }
 
     pub async fn watch(&mut self, job_id: &str, after_seq: i64) -> Streaming<pb::WatchJobResponse> {
-        let request = self.as_user(OWNER, pb::WatchJobRequest { job_id: job_id.to_owned(), after_seq });
+        let request = self.as_user(
+            OWNER,
+            pb::WatchJobRequest {
+                job_id: job_id.to_owned(),
+                after_seq,
+            },
+        );
         self.client.watch_job(request).await.unwrap().into_inner()
     }
 
@@ -267,7 +326,9 @@ impl Drop for Service {
 /// The data of all events of a kind.
 pub fn of_kind(events: &[pb::JobEvent], kind: &str) -> Vec<serde_json::Value> {
     let those = events.iter().filter(|event| event.kind == kind);
-    those.map(|event| serde_json::from_str(&event.data_json).unwrap()).collect()
+    those
+        .map(|event| serde_json::from_str(&event.data_json).unwrap())
+        .collect()
 }
 
 /// Fails unless the events are numbered from `first` without gaps and end with `last`.
@@ -275,10 +336,16 @@ pub fn assert_whole(events: &[pb::JobEvent], first: i64, last: &str) {
     let seqs: Vec<i64> = events.iter().map(|event| event.seq).collect();
     let expected: Vec<i64> = (first..).take(seqs.len()).collect();
     assert_eq!(seqs, expected);
-    assert_eq!(events.last().map(|event| event.kind.as_str()), Some(last), "{events:#?}");
+    assert_eq!(
+        events.last().map(|event| event.kind.as_str()),
+        Some(last),
+        "{events:#?}"
+    );
     let percents: Vec<i64> = events
         .iter()
-        .filter_map(|event| serde_json::from_str::<serde_json::Value>(&event.data_json).unwrap()["percent"].as_i64())
+        .filter_map(|event| {
+            serde_json::from_str::<serde_json::Value>(&event.data_json).unwrap()["percent"].as_i64()
+        })
         .collect();
     assert!(percents.windows(2).all(|pair| pair[0] <= pair[1]), "{percents:?}");
 }
@@ -312,101 +379,4 @@ async fn serve(router: tonic::transport::server::Router) -> String {
 
 fn master() -> MasterSecret {
     MasterSecret::new("0123456789abcdef0123456789abcdef".to_owned().into()).unwrap()
-}
-
-/// Auth's signing key.
-struct Keys {
-    pkcs8: Vec<u8>,
-    public: Vec<u8>,
-}
-
-impl Keys {
-    fn new() -> Self {
-        let pair = Ed25519KeyPair::generate().unwrap();
-        let pkcs8 = pair.to_pkcs8().unwrap().as_ref().to_vec();
-        Self { pkcs8, public: pair.public_key().as_ref().to_vec() }
-    }
-
-    fn authorize<T>(&self, user: &str, role: Role, message: T) -> Request<T> {
-        let now = World::system().now().unix_seconds();
-        let claims = AccessClaims {
-            iss: ISSUER.to_owned(),
-            aud: ACCESS_AUDIENCE.to_owned(),
-            sub: user.to_owned(),
-            sid: "session".to_owned(),
-            jti: "token".to_owned(),
-            iat: now,
-            exp: now + 600,
-            role,
-        };
-        let mut header = jsonwebtoken::Header::new(jsonwebtoken::Algorithm::EdDSA);
-        header.kid = Some(KID.to_owned());
-        header.typ = Some(ACCESS_TYPE.to_owned());
-        let key = jsonwebtoken::EncodingKey::from_ed_der(&self.pkcs8);
-        let token = jsonwebtoken::encode(&header, &claims, &key).unwrap();
-        let mut request = Request::new(message);
-        request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
-        request
-    }
-}
-
-#[async_trait]
-impl KeySource for Keys {
-    async fn fetch(&self) -> Result<Vec<PublicKey>, Fault> {
-        Ok(vec![PublicKey { kid: KID.to_owned(), bytes: self.public.clone() }])
-    }
-}
-
-/// Prints nothing, quickly.
-pub struct FixedPress {
-    pages: u32,
-    pub books: Mutex<Vec<Book>>,
-}
-
-impl FixedPress {
-    pub fn pages(pages: u32) -> Self {
-        Self { pages, books: Mutex::default() }
-    }
-}
-
-#[async_trait]
-impl Press for FixedPress {
-    async fn print(&self, book: &Book, _: u32) -> Result<Typeset, TypesetError> {
-        self.books.lock().unwrap().push(book.clone());
-        Ok(Typeset { pdf: b"%PDF-test".to_vec(), pages: self.pages, book: book.clone(), headings: Vec::new() })
-    }
-}
-
-/// The real layout, inside the process.
-pub struct InProcessPress;
-
-#[async_trait]
-impl Press for InProcessPress {
-    async fn print(&self, book: &Book, pages: u32) -> Result<Typeset, TypesetError> {
-        let book = book.clone();
-        let task = tokio::task::spawn_blocking(move || {
-            let fitted = quire_typeset::fit(&book, pages).unwrap();
-            let printed = match fitted.limit {
-                Some(limit) => book.without_optional_from(limit),
-                None => book,
-            };
-            let rendered = fitted.rendered;
-            Typeset { pdf: rendered.pdf, pages: rendered.pages, book: printed, headings: rendered.headings }
-        });
-        Ok(task.await.unwrap())
-    }
-}
-
-/// Panics each time.
-#[derive(Default)]
-pub struct BrokenPress {
-    pub tries: AtomicUsize,
-}
-
-#[async_trait]
-impl Press for BrokenPress {
-    async fn print(&self, _: &Book, _: u32) -> Result<Typeset, TypesetError> {
-        self.tries.fetch_add(1, Ordering::SeqCst);
-        panic!("the press breaks");
-    }
 }

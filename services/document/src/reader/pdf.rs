@@ -159,7 +159,19 @@ mod tests {
     }
 
     /// Sentences that stand in the files, with ligatures, diacritics and Cyrillic; their page; all pages.
-    const REAL: [(&str, usize, usize, &str); 4] = [
+    const REAL: [(&str, usize, usize, &str); 6] = [
+        (
+            "debian-faq.en.pdf",
+            20,
+            73,
+            "These distributions are Debian based. But they are not Debian.",
+        ),
+        (
+            "debian-policy.en.pdf",
+            40,
+            193,
+            "Packages should build reproducibly",
+        ),
         (
             "debian-faq.de.pdf",
             12,

@@ -13,6 +13,7 @@ quire_testkit::on_both_databases!(
     a_file_that_is_too_large_is_refused_and_leaves_nothing,
     unreadable_files_are_named,
     a_stream_without_header_is_malformed,
+    a_document_has_at_most_fifty_sources,
     a_draft_s_source_can_be_removed,
     too_many_pages_are_refused_with_the_honest_maximum,
     files_without_a_row_are_removed_at_start,
@@ -198,6 +199,26 @@ async fn a_stream_without_header_is_malformed(backend: Backend) {
     assert_eq!(named, ["file: String should have at least 1 character"]);
 }
 
+async fn a_document_has_at_most_fifty_sources(backend: Backend) {
+    let house = House::open(backend).await;
+    let id = house.draft(12).await.id;
+    for number in 1..=50 {
+        let text = format!("Sheet {number} is made of fibres.");
+        house.upload(&id, "sheet.txt", text.as_bytes()).await.unwrap();
+    }
+    let refused = violations(house.upload(&id, "more.txt", b"One sheet more.").await);
+    assert_eq!(
+        refused,
+        ["file: Value error, at most 50 sources belong to one document"]
+    );
+    house
+        .upload(&id, "again.txt", b"Sheet 7 is made of fibres.")
+        .await
+        .unwrap();
+    assert_eq!(house.sources(&id).await.sources.len(), 50);
+    assert_eq!(house.stored_files().len(), 50);
+}
+
 async fn a_draft_s_source_can_be_removed(backend: Backend) {
     let house = House::open(backend).await;
     let id = house.draft(12).await.id;
@@ -220,7 +241,7 @@ async fn a_draft_s_source_can_be_removed(backend: Backend) {
         .unwrap();
     delete(&first).await.unwrap();
     assert_eq!(fault(delete(&first).await).reason, "SOURCE_NOT_FOUND");
-    assert_eq!(house.sources(&id).await.sources, [second.clone()]);
+    assert_eq!(house.sources(&id).await.sources, std::slice::from_ref(&second));
     assert_eq!(house.stored_files().len(), 1);
     house.attach(&id, "job-1").await.unwrap();
     assert_eq!(fault(delete(&second).await).reason, "DOCUMENT_STATE");
@@ -300,8 +321,13 @@ async fn files_without_a_row_are_removed_at_start(backend: Backend) {
     house.clock.advance(std::time::Duration::from_secs(2 * 3600));
     house.restart().await;
     // The sweep runs beside the service: it is waited for by its effect.
-    while orphans.iter().any(|orphan| orphan.exists()) {
-        tokio::task::yield_now().await;
-    }
+    let swept = async {
+        while orphans.iter().any(|orphan| orphan.exists()) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(60), swept)
+        .await
+        .unwrap();
     assert_eq!(house.stored_files(), kept);
 }

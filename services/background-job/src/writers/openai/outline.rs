@@ -38,12 +38,17 @@ struct Chapter {
 ///
 /// # Errors
 /// [`OutlineError`].
-pub fn parse(answer: &str, wished: &[String], max_sections: usize) -> Result<Vec<PlannedChapter>, OutlineError> {
+pub fn parse(
+    answer: &str,
+    wished: &[String],
+    max_sections: usize,
+) -> Result<Vec<PlannedChapter>, OutlineError> {
     let json = match (answer.find('{'), answer.rfind('}')) {
         (Some(start), Some(end)) if start < end => &answer[start..=end],
         _ => return Err(OutlineError::Json("there is no object in it".to_owned())),
     };
-    let outline: Outline = serde_json::from_str(json).map_err(|error| OutlineError::Json(error.to_string()))?;
+    let outline: Outline =
+        serde_json::from_str(json).map_err(|error| OutlineError::Json(error.to_string()))?;
     let chapters = outline.chapters;
     if chapters.is_empty()
         || chapters.len() > MAX_CHAPTERS
@@ -54,17 +59,28 @@ pub fn parse(answer: &str, wished: &[String], max_sections: usize) -> Result<Vec
     if !wished.is_empty() && wished.len() != chapters.len() {
         return Err(OutlineError::Chapters(wished.len()));
     }
-    if chapters.iter().map(|chapter| chapter.sections.len()).sum::<usize>() > max_sections {
+    if chapters
+        .iter()
+        .map(|chapter| chapter.sections.len())
+        .sum::<usize>()
+        > max_sections
+    {
         return Err(OutlineError::TooMany(max_sections));
     }
     let mut planned = Vec::with_capacity(chapters.len());
     for (at, chapter) in chapters.iter().enumerate() {
         let mut sections = Vec::with_capacity(chapter.sections.len());
         for (section, number) in chapter.sections.iter().zip(1..) {
-            sections.push(PlannedSection { key: format!("{}.{number}", at + 1), title: Some(title(section)?) });
+            sections.push(PlannedSection {
+                key: format!("{}.{number}", at + 1),
+                title: Some(title(section)?),
+            });
         }
         let wished = wished.get(at).map_or(chapter.title.as_str(), String::as_str);
-        planned.push(PlannedChapter { title: title(wished)?, sections });
+        planned.push(PlannedChapter {
+            title: title(wished)?,
+            sections,
+        });
     }
     Ok(planned)
 }
@@ -72,7 +88,9 @@ pub fn parse(answer: &str, wished: &[String], max_sections: usize) -> Result<Vec
 /// Without the number that models like to put before it: numbers are printed by the template.
 fn title(raw: &str) -> Result<String, OutlineError> {
     let title = raw.trim().trim_start_matches('#').trim();
-    let number = title.find(|character: char| !(character.is_ascii_digit() || character == '.')).unwrap_or(0);
+    let number = title
+        .find(|character: char| !(character.is_ascii_digit() || character == '.'))
+        .unwrap_or(0);
     let numbered = title[..number].contains('.') && title[number..].starts_with(' ');
     let title = if numbered { title[number..].trim() } else { title };
     let length = title.chars().count();
@@ -86,7 +104,8 @@ fn title(raw: &str) -> Result<String, OutlineError> {
 mod tests {
     use super::*;
 
-    const ANSWER: &str = "Here it is:\n```json\n{\"chapters\":[{\"title\":\"1. Paper\",\"sections\":[\"1.1 Rags\",\"Wood\"]},
+    const ANSWER: &str =
+        "Here it is:\n```json\n{\"chapters\":[{\"title\":\"1. Paper\",\"sections\":[\"1.1 Rags\",\"Wood\"]},
         {\"title\":\"Ink\",\"sections\":[\"2026 in print\"]}]}\n```";
 
     #[test]
@@ -94,10 +113,13 @@ mod tests {
         let chapters = parse(ANSWER, &[], 10).unwrap();
         assert_eq!(chapters[0].title, "Paper");
         assert_eq!(chapters[0].sections[0].title.as_deref(), Some("Rags"));
-        assert_eq!(chapters[1].sections[0], PlannedSection {
-            key: "2.1".to_owned(),
-            title: Some("2026 in print".to_owned())
-        });
+        assert_eq!(
+            chapters[1].sections[0],
+            PlannedSection {
+                key: "2.1".to_owned(),
+                title: Some("2026 in print".to_owned())
+            }
+        );
     }
 
     #[test]
@@ -110,7 +132,10 @@ mod tests {
     #[test]
     fn what_is_no_outline_is_refused_with_the_reason() {
         assert!(matches!(parse("no", &[], 10), Err(OutlineError::Json(_))));
-        assert!(matches!(parse("{\"chapters\":3}", &[], 10), Err(OutlineError::Json(_))));
+        assert!(matches!(
+            parse("{\"chapters\":3}", &[], 10),
+            Err(OutlineError::Json(_))
+        ));
         assert_eq!(parse("{\"chapters\":[]}", &[], 10), Err(OutlineError::Empty));
         assert_eq!(parse(ANSWER, &[], 2), Err(OutlineError::TooMany(2)));
         let blank = "{\"chapters\":[{\"title\":\" \",\"sections\":[\"x\"]}]}";

@@ -68,7 +68,8 @@ impl Parser {
 mod tests {
     use super::*;
 
-    const STREAM: &str = ": hello\r\ndata: {\"a\":\"übung 書\"}\r\n\r\nevent: x\ndata:one\ndata: two\n\ndata: [DONE]\n\n";
+    const STREAM: &str =
+        ": hello\r\ndata: {\"a\":\"übung 書\"}\r\n\r\nevent: x\ndata:one\ndata: two\n\ndata: [DONE]\n\n";
 
     #[test]
     fn every_way_to_cut_the_stream_gives_the_same_events() {
@@ -76,15 +77,21 @@ mod tests {
         assert_eq!(whole, ["{\"a\":\"übung 書\"}", "one\ntwo", "[DONE]"]);
         for size in 1..STREAM.len() {
             let mut parser = Parser::default();
-            let events: Vec<String> =
-                STREAM.as_bytes().chunks(size).flat_map(|piece| parser.push(piece).unwrap()).collect();
+            let events: Vec<String> = STREAM
+                .as_bytes()
+                .chunks(size)
+                .flat_map(|piece| parser.push(piece).unwrap())
+                .collect();
             assert_eq!(events, whole, "pieces of {size} bytes");
         }
     }
 
     #[test]
     fn an_event_that_is_cut_off_is_not_given() {
-        assert_eq!(Parser::default().push(b"data: half").unwrap(), Vec::<String>::new());
+        assert_eq!(
+            Parser::default().push(b"data: half").unwrap(),
+            Vec::<String>::new()
+        );
     }
 
     #[test]

@@ -1,0 +1,76 @@
+//! Presses: one that prints nothing, the real layout, and one that breaks.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use async_trait::async_trait;
+use quire_background_job::Press;
+use quire_manuscript::Book;
+use quire_typeset::{Typeset, TypesetError};
+
+/// Prints nothing, quickly.
+pub struct FixedPress {
+    pages: u32,
+    pub books: Mutex<Vec<Book>>,
+}
+
+impl FixedPress {
+    pub fn pages(pages: u32) -> Self {
+        Self {
+            pages,
+            books: Mutex::default(),
+        }
+    }
+}
+
+#[async_trait]
+impl Press for FixedPress {
+    async fn print(&self, book: &Book, _: u32) -> Result<Typeset, TypesetError> {
+        self.books.lock().unwrap().push(book.clone());
+        Ok(Typeset {
+            pdf: b"%PDF-test".to_vec(),
+            pages: self.pages,
+            book: book.clone(),
+            headings: Vec::new(),
+        })
+    }
+}
+
+/// The real layout, inside the process.
+pub struct InProcessPress;
+
+#[async_trait]
+impl Press for InProcessPress {
+    async fn print(&self, book: &Book, pages: u32) -> Result<Typeset, TypesetError> {
+        let book = book.clone();
+        let task = tokio::task::spawn_blocking(move || {
+            let fitted = quire_typeset::fit(&book, pages).unwrap();
+            let printed = match fitted.limit {
+                Some(limit) => book.without_optional_from(limit),
+                None => book,
+            };
+            let rendered = fitted.rendered;
+            Typeset {
+                pdf: rendered.pdf,
+                pages: rendered.pages,
+                book: printed,
+                headings: rendered.headings,
+            }
+        });
+        Ok(task.await.unwrap())
+    }
+}
+
+/// Panics each time.
+#[derive(Default)]
+pub struct BrokenPress {
+    pub tries: AtomicUsize,
+}
+
+#[async_trait]
+impl Press for BrokenPress {
+    async fn print(&self, _: &Book, _: u32) -> Result<Typeset, TypesetError> {
+        self.tries.fetch_add(1, Ordering::SeqCst);
+        panic!("the press breaks");
+    }
+}
