@@ -10,6 +10,7 @@ mod client_address;
 mod config;
 mod error;
 mod limits;
+mod linger;
 mod middleware;
 mod multipart;
 mod pages;

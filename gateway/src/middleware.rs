@@ -1,4 +1,5 @@
-//! Around every request: its id, its span, one log line, security headers, and the shape of errors.
+//! Around every request: its id, its span, one log line, security headers, the shape of errors, and a body that
+//! may be refused.
 
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use quire_serve::call::{Call, REQUEST_ID};
 use tracing::Instrument;
 
 use crate::error::{ApiError, PROBLEM_JSON};
+use crate::linger::lingering;
 use crate::state::State;
 
 pub(crate) async fn around(Extract(state): Extract<Arc<State>>, request: Request, next: Next) -> Response {
@@ -30,6 +32,9 @@ pub(crate) async fn around(Extract(state): Extract<Arc<State>>, request: Request
         request_id = %request_id,
     );
     call.adopt(&span);
+    let (parts, body) = request.into_parts();
+    let body = lingering(body, &parts.headers);
+    let request = Request::from_parts(parts, body);
     let started = state.world.now();
     let work = async {
         let mut answer = next.run(request).await;
