@@ -15,7 +15,7 @@ use http_body_util::BodyExt;
 use hyper::body::{Frame, SizeHint};
 use tokio::runtime::Handle;
 
-/// A client that sends for longer than this does not get the answer it does not wait for.
+/// A client that is still sending after this may miss the answer.
 const LINGER: Duration = Duration::from_secs(5);
 
 /// The same body, but what is left of it when it is dropped is read and thrown away.

@@ -29,7 +29,7 @@ pub enum Command {
         #[arg(long, default_value = "quire-demo.pdf")]
         output: PathBuf,
         /// Pages to order.
-        #[arg(long, default_value_t = 8)]
+        #[arg(long, default_value_t = 12)]
         pages: i32,
     },
     /// Apply the missing migrations of every service's database.

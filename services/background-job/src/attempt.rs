@@ -70,11 +70,7 @@ impl Attempt<'_> {
 
     /// Between two steps: whether the process wants to stop.
     pub fn checkpoint(&self) -> Result<(), Stop> {
-        if self.drain.is_cancelled() {
-            Err(Stop::GivenBack)
-        } else {
-            Ok(())
-        }
+        if self.drain.is_cancelled() { Err(Stop::GivenBack) } else { Ok(()) }
     }
 
     pub fn store(&self) -> &Store {
@@ -86,11 +82,7 @@ impl Attempt<'_> {
     }
 
     pub fn fence(&self) -> Fenced<'_> {
-        Fenced {
-            document_id: &self.job.document_id,
-            job_id: &self.job.id,
-            epoch: self.lease.epoch,
-        }
+        Fenced { document_id: &self.job.document_id, job_id: &self.job.id, epoch: self.lease.epoch }
     }
 
     /// An empty checkpoint of this attempt.
@@ -135,39 +127,24 @@ impl Attempt<'_> {
             let mut change = self.store().change(self.lease).await?;
             let done_at = Some(change.at.unix_micros());
             change
-                .checkpoint(step::Model {
-                    status: DONE.to_owned(),
-                    done_at,
-                    ..self.step(ATTACH, "")
-                })
+                .checkpoint(step::Model { status: DONE.to_owned(), done_at, ..self.step(ATTACH, "") })
                 .await?;
             change.set(job::Column::StepRetries, 0);
             change.set(job::Column::CrashCount, 0);
             change.commit().await?;
         }
-        let generating = self
-            .documents()
-            .report(self.fence(), doc::DocumentStatus::Generating, 0, "")
-            .await;
+        let generating = self.documents().report(self.fence(), doc::DocumentStatus::Generating, 0, "").await;
         generating.map_err(|status| classify("document.ReportJob", &status))
     }
 
     async fn desk(&self) -> Result<Desk, Stop> {
         let brief = self.documents().brief(&self.job.document_id).await;
         let brief = brief.map_err(|status| classify("document.GetBrief", &status))?;
-        let document = brief
-            .document
-            .ok_or_else(|| Stop::retry("document.GetBrief answered no document"))?;
-        let sources = self
-            .documents()
-            .sources(&self.job.document_id, &brief.sources)
-            .await;
+        let document = brief.document.ok_or_else(|| Stop::retry("document.GetBrief answered no document"))?;
+        let sources = self.documents().sources(&self.job.document_id, &brief.sources).await;
         let sources = sources.map_err(|status| classify("document.ReadSources", &status))?;
-        let digests: Vec<(&str, &str)> = brief
-            .sources
-            .iter()
-            .map(|source| (source.id.as_str(), source.sha256.as_str()))
-            .collect();
+        let digests: Vec<(&str, &str)> =
+            brief.sources.iter().map(|source| (source.id.as_str(), source.sha256.as_str())).collect();
         let pages = u32::try_from(self.job.pages).unwrap_or(1).max(1);
         // The model's name is not part of it: another model does not make what was written wrong.
         let input_hash = input_hash(&(
@@ -189,11 +166,7 @@ impl Attempt<'_> {
         });
         let writer = self.tools.writers.named(&document.writer)?;
         let pen = writer.open(task.clone()).await?;
-        Ok(Desk {
-            task,
-            pen,
-            input_hash,
-        })
+        Ok(Desk { task, pen, input_hash })
     }
 }
 

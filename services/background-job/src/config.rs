@@ -83,11 +83,9 @@ fn model(settings: &mut Settings) -> Option<ModelSettings> {
     match (base_url, model) {
         (None, None) => None,
         (Some(base_url), Some(model)) => match Url::parse(&base_url) {
-            Ok(url) if matches!(url.scheme(), "http" | "https") => Some(ModelSettings {
-                base_url: url,
-                model,
-                api_key,
-            }),
+            Ok(url) if matches!(url.scheme(), "http" | "https") => {
+                Some(ModelSettings { base_url: url, model, api_key })
+            }
             _ => {
                 settings.problem("QUIRE_MODEL_BASE_URL must start with http:// or https://");
                 None
@@ -120,10 +118,8 @@ mod tests {
     }
 
     fn read(values: &[(&str, &str)]) -> (Option<Config>, Settings) {
-        let values: HashMap<_, _> = values
-            .iter()
-            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-            .collect();
+        let values: HashMap<_, _> =
+            values.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         let mut settings = Settings::from_map(values);
         (Config::read(&mut settings, &common(), false), settings)
     }

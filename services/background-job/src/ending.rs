@@ -54,10 +54,7 @@ pub async fn write(
     change.set(job::Column::FinishedAt, change.at.unix_micros());
     if let Some(order_id) = &job.order_id {
         change
-            .post(
-                outbox::SETTLE,
-                json!({ "order_id": order_id, "outcome": outcome.as_str_name() }),
-            )
+            .post(outbox::SETTLE, json!({ "order_id": order_id, "outcome": outcome.as_str_name() }))
             .await?;
     }
     match ending {
@@ -79,11 +76,7 @@ pub async fn write(
         Ending::Cancelled => {
             change.event(Kind::Cancelled, json!({}));
             let failure = String::new();
-            let report = outbox::Report {
-                document_id: job.document_id.clone(),
-                epoch: lease.epoch,
-                failure,
-            };
+            let report = outbox::Report { document_id: job.document_id.clone(), epoch: lease.epoch, failure };
             change.post(outbox::REPORT, report.payload()).await?;
         }
     }
@@ -103,15 +96,10 @@ pub async fn cancel(store: &Store, job_id: &str) -> Result<job::Model, JobError>
     }
     match job.status() {
         Status::Queued => {
-            let held = lease_row::Entity::find_by_id(job_id)
-                .one(&change.tx)
-                .await?
-                .ok_or(JobError::NotFound)?;
-            let lease = Lease {
-                job_id: job_id.to_owned(),
-                epoch: held.epoch + 1,
-                boot_id: store.boot_id.clone(),
-            };
+            let held =
+                lease_row::Entity::find_by_id(job_id).one(&change.tx).await?.ok_or(JobError::NotFound)?;
+            let lease =
+                Lease { job_id: job_id.to_owned(), epoch: held.epoch + 1, boot_id: store.boot_id.clone() };
             lease_row::Entity::update_many()
                 .col_expr(lease_row::Column::Epoch, Expr::value(lease.epoch))
                 .filter(lease_row::Column::JobId.eq(job_id))

@@ -32,11 +32,9 @@ impl JobError {
                 "this document must be paid before it is written",
             ),
             Self::Invalid(violations) => Fault::invalid(violations),
-            Self::PageToken => Fault::new(
-                Kind::Malformed,
-                "PAGE_TOKEN_INVALID",
-                "the page token is not one of ours",
-            ),
+            Self::PageToken => {
+                Fault::new(Kind::Malformed, "PAGE_TOKEN_INVALID", "the page token is not one of ours")
+            }
             Self::Peer(fault) => fault,
             Self::Database(error) => {
                 log_internal("background-job", &error);
@@ -80,16 +78,10 @@ pub enum Stop {
 
 impl Stop {
     pub fn failed(reason: &'static str, sentence: impl Into<String>) -> Self {
-        Self::Failed {
-            reason,
-            sentence: sentence.into(),
-        }
+        Self::Failed { reason, sentence: sentence.into() }
     }
 
     pub fn retry(reason: impl Into<String>) -> Self {
-        Self::Retry {
-            reason: reason.into(),
-            after: None,
-        }
+        Self::Retry { reason: reason.into(), after: None }
     }
 }

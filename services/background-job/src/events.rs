@@ -74,9 +74,7 @@ impl Kind {
 
 /// Whether nothing comes after an event of this name.
 fn is_final(kind: &str) -> bool {
-    [Kind::Completed, Kind::Failed, Kind::Cancelled]
-        .iter()
-        .any(|last| last.name() == kind)
+    [Kind::Completed, Kind::Failed, Kind::Cancelled].iter().any(|last| last.name() == kind)
 }
 
 /// Every event of a job after a number, then new ones as they come. Ends after the job's last event, and at the

@@ -50,9 +50,7 @@ impl JobService for Grpc {
         let caller = self.gatekeeper.user(request.metadata()).await?;
         let document_id = &request.get_ref().document_id;
         let job = start::generate(&self.store, &self.documents, &caller, document_id).await?;
-        Ok(Response::new(pb::GenerateFullDocumentResponse {
-            job: Some(job.into()),
-        }))
+        Ok(Response::new(pb::GenerateFullDocumentResponse { job: Some(job.into()) }))
     }
 
     async fn get_job(
@@ -61,9 +59,7 @@ impl JobService for Grpc {
     ) -> Result<Response<pb::GetJobResponse>, Status> {
         let caller = self.gatekeeper.user(request.metadata()).await?;
         let job = query::get(&self.store, &caller, &request.get_ref().job_id).await?;
-        Ok(Response::new(pb::GetJobResponse {
-            job: Some(job.into()),
-        }))
+        Ok(Response::new(pb::GetJobResponse { job: Some(job.into()) }))
     }
 
     async fn list_jobs(
@@ -79,10 +75,7 @@ impl JobService for Grpc {
         };
         let page = query::list(&self.store, &caller, listing).await?;
         let jobs = page.jobs.into_iter().map(Into::into).collect();
-        Ok(Response::new(pb::ListJobsResponse {
-            jobs,
-            next_page_token: page.next_page_token,
-        }))
+        Ok(Response::new(pb::ListJobsResponse { jobs, next_page_token: page.next_page_token }))
     }
 
     async fn cancel_job(
@@ -92,9 +85,7 @@ impl JobService for Grpc {
         let caller = self.gatekeeper.user(request.metadata()).await?;
         let job = query::get(&self.store, &caller, &request.get_ref().job_id).await?;
         let job = ending::cancel(&self.store, &job.id).await?;
-        Ok(Response::new(pb::CancelJobResponse {
-            job: Some(job.into()),
-        }))
+        Ok(Response::new(pb::CancelJobResponse { job: Some(job.into()) }))
     }
 
     type WatchJobStream = Pin<Box<dyn Stream<Item = Result<pb::WatchJobResponse, Status>> + Send>>;
@@ -106,16 +97,9 @@ impl JobService for Grpc {
         let caller = self.gatekeeper.user(request.metadata()).await?;
         let request = request.get_ref();
         let job = query::get(&self.store, &caller, &request.job_id).await?;
-        let events = events::watch(
-            self.store.clone(),
-            job.id,
-            request.after_seq,
-            self.shutdown.clone(),
-        );
+        let events = events::watch(self.store.clone(), job.id, request.after_seq, self.shutdown.clone());
         let answers = events.map(|event| match event {
-            Ok(event) => Ok(pb::WatchJobResponse {
-                event: Some(event.into()),
-            }),
+            Ok(event) => Ok(pb::WatchJobResponse { event: Some(event.into()) }),
             Err(error) => {
                 log_internal("background-job", &error);
                 Err(Status::unavailable("the events cannot be read right now"))

@@ -46,11 +46,7 @@ impl Lease {
             .filter(lease::Column::BootId.eq(&*self.boot_id))
             .exec(tx)
             .await?;
-        if held.rows_affected == 1 {
-            Ok(())
-        } else {
-            Err(Stop::LeaseLost)
-        }
+        if held.rows_affected == 1 { Ok(()) } else { Err(Stop::LeaseLost) }
     }
 
     /// Gives the job up inside the transaction that decided so. The epoch stays.

@@ -115,21 +115,10 @@ pub async fn serve_with(
         Some(model) => Some(Arc::new(writers::openai::OpenAiWriter::new(model)?)),
         None => None,
     };
-    let writers = writers::Writers {
-        digest: Arc::new(writers::digest::DigestWriter),
-        openai,
-    };
-    let tools = attempt::Tools {
-        store: store.clone(),
-        documents: documents.clone(),
-        writers,
-        press: parts.press,
-    };
-    let pace = worker::Pace {
-        lease: config.lease,
-        drain: config.drain,
-        retry_base: config.retry_base,
-    };
+    let writers = writers::Writers { digest: Arc::new(writers::digest::DigestWriter), openai };
+    let tools =
+        attempt::Tools { store: store.clone(), documents: documents.clone(), writers, press: parts.press };
+    let pace = worker::Pace { lease: config.lease, drain: config.drain, retry_base: config.retry_base };
 
     // Background work ends with the server also when that breaks by itself.
     let background = shutdown.child_token();
@@ -138,31 +127,17 @@ pub async fn serve_with(
         let name = format!("{}/{number}", store.boot_id);
         tasks.spawn(worker::run(name, tools.clone(), pace.clone(), background.clone()));
     }
-    let relay = outbox::Relay {
-        store: store.clone(),
-        documents: documents.clone(),
-        payments,
-    };
+    let relay = outbox::Relay { store: store.clone(), documents: documents.clone(), payments };
     let relay_shutdown = background.clone();
     tasks.spawn(async move { relay.run(relay_shutdown).await });
 
     let gatekeeper = Gatekeeper::new(world.clone(), parts.keys, &config.master);
-    let face = grpc::Grpc {
-        store,
-        documents,
-        gatekeeper,
-        shutdown: shutdown.clone(),
-    };
+    let face = grpc::Grpc { store, documents, gatekeeper, shutdown: shutdown.clone() };
     let served = Server::new(NAME, world, listener)
         .add(JobServiceServer::new(face))
         .ready(move || {
             let database = database.clone();
-            async move {
-                database
-                    .check::<JobMigrator>()
-                    .await
-                    .map_err(|error| error.to_string())
-            }
+            async move { database.check::<JobMigrator>().await.map_err(|error| error.to_string()) }
         })
         .run(shutdown)
         .await;

@@ -111,16 +111,10 @@ impl Relay {
         }
         let tx = self.store.database.begin_write().await?;
         let now = now(&tx).await?;
-        let due = due(now)
-            .lock_with_behavior(LockType::Update, LockBehavior::SkipLocked)
-            .all(&tx)
-            .await?;
+        let due = due(now).lock_with_behavior(LockType::Update, LockBehavior::SkipLocked).all(&tx).await?;
         for row in &due {
             outbox::Entity::update_many()
-                .col_expr(
-                    outbox::Column::LeasedUntil,
-                    Expr::value(now.plus(LEASE).unix_micros()),
-                )
+                .col_expr(outbox::Column::LeasedUntil, Expr::value(now.plus(LEASE).unix_micros()))
                 .col_expr(outbox::Column::Attempts, Expr::value(row.attempts + 1))
                 .filter(outbox::Column::JobId.eq(&row.job_id))
                 .filter(outbox::Column::Kind.eq(&row.kind))
@@ -201,9 +195,6 @@ fn read<T: serde::de::DeserializeOwned>(payload: &str) -> Result<T, tonic::Statu
 /// Ends the leases that a dead process left; as [`crate::lease::expire_others`].
 pub async fn expire_leases(store: &Store) -> Result<(), DbErr> {
     let tx = store.database.begin_write().await?;
-    outbox::Entity::update_many()
-        .col_expr(outbox::Column::LeasedUntil, Expr::value(0_i64))
-        .exec(&tx)
-        .await?;
+    outbox::Entity::update_many().col_expr(outbox::Column::LeasedUntil, Expr::value(0_i64)).exec(&tx).await?;
     tx.commit().await
 }

@@ -29,10 +29,7 @@ pub struct Fenced<'a> {
 
 impl Fenced<'_> {
     fn fence(&self) -> Option<doc::Fence> {
-        Some(doc::Fence {
-            job_id: self.job_id.to_owned(),
-            epoch: self.epoch,
-        })
+        Some(doc::Fence { job_id: self.job_id.to_owned(), epoch: self.epoch })
     }
 }
 
@@ -56,10 +53,7 @@ pub struct Documents {
 
 impl Documents {
     pub fn new(channel: Channel, identity: ServiceIdentity) -> Self {
-        Self {
-            client: DocumentServiceClient::new(channel),
-            identity,
-        }
+        Self { client: DocumentServiceClient::new(channel), identity }
     }
 
     fn request<T>(&self, message: T, deadline: Duration) -> Request<T> {
@@ -70,28 +64,15 @@ impl Documents {
 
     #[tracing::instrument(skip(self))]
     pub async fn attach(&self, document_id: &str, job_id: &str) -> Result<(), Status> {
-        let message = doc::AttachJobRequest {
-            document_id: document_id.to_owned(),
-            job_id: job_id.to_owned(),
-        };
-        self.client
-            .clone()
-            .attach_job(self.request(message, DEADLINE))
-            .await
-            .map(|_| ())
+        let message =
+            doc::AttachJobRequest { document_id: document_id.to_owned(), job_id: job_id.to_owned() };
+        self.client.clone().attach_job(self.request(message, DEADLINE)).await.map(|_| ())
     }
 
     #[tracing::instrument(skip(self))]
     pub async fn brief(&self, document_id: &str) -> Result<doc::GetBriefResponse, Status> {
-        let message = doc::GetBriefRequest {
-            document_id: document_id.to_owned(),
-        };
-        Ok(self
-            .client
-            .clone()
-            .get_brief(self.request(message, DEADLINE))
-            .await?
-            .into_inner())
+        let message = doc::GetBriefRequest { document_id: document_id.to_owned() };
+        Ok(self.client.clone().get_brief(self.request(message, DEADLINE)).await?.into_inner())
     }
 
     /// The text of the sources of a brief, in its order.
@@ -114,15 +95,9 @@ impl Documents {
         if texts.is_empty() {
             return Ok(texts);
         }
-        let message = doc::ReadSourcesRequest {
-            document_id: document_id.to_owned(),
-        };
-        let mut stream = self
-            .client
-            .clone()
-            .read_sources(self.request(message, FILE_DEADLINE))
-            .await?
-            .into_inner();
+        let message = doc::ReadSourcesRequest { document_id: document_id.to_owned() };
+        let mut stream =
+            self.client.clone().read_sources(self.request(message, FILE_DEADLINE)).await?.into_inner();
         while let Some(page) = stream.message().await? {
             if let Some(text) = texts.iter_mut().find(|text| text.id == page.source_id) {
                 text.pages.push(page.text);
@@ -138,11 +113,7 @@ impl Documents {
             fence: fence.fence(),
             outline: Some(outline),
         };
-        self.client
-            .clone()
-            .put_outline(self.request(message, DEADLINE))
-            .await
-            .map(|_| ())
+        self.client.clone().put_outline(self.request(message, DEADLINE)).await.map(|_| ())
     }
 
     #[tracing::instrument(skip(self, blocks))]
@@ -160,11 +131,7 @@ impl Documents {
             blocks_json: serde_json::to_string(blocks).expect("blocks are plain data"),
             writer: writer.to_owned(),
         };
-        self.client
-            .clone()
-            .put_section(self.request(message, DEADLINE))
-            .await
-            .map(|_| ())
+        self.client.clone().put_section(self.request(message, DEADLINE)).await.map(|_| ())
     }
 
     #[tracing::instrument(skip(self, bytes), fields(bytes = bytes.len()))]
@@ -207,11 +174,7 @@ impl Documents {
             counted_pages: pages,
             failure: failure.to_owned(),
         };
-        self.client
-            .clone()
-            .report_job(self.request(message, DEADLINE))
-            .await
-            .map(|_| ())
+        self.client.clone().report_job(self.request(message, DEADLINE)).await.map(|_| ())
     }
 }
 
@@ -224,10 +187,7 @@ pub struct Payments {
 
 impl Payments {
     pub fn new(channel: Channel, identity: ServiceIdentity) -> Self {
-        Self {
-            client: PaymentServiceClient::new(channel),
-            identity,
-        }
+        Self { client: PaymentServiceClient::new(channel), identity }
     }
 
     #[tracing::instrument(skip(self))]

@@ -17,11 +17,7 @@ const DEFAULT_PAGE: i32 = 20;
 /// [`JobError::NotFound`] for other users' jobs too.
 pub async fn get(store: &Store, caller: &UserCaller, id: &str) -> Result<job::Model, JobError> {
     let job = store.job(id).await?.ok_or(JobError::NotFound)?;
-    if job.user_id == caller.user_id || caller.is_admin() {
-        Ok(job)
-    } else {
-        Err(JobError::NotFound)
-    }
+    if job.user_id == caller.user_id || caller.is_admin() { Ok(job) } else { Err(JobError::NotFound) }
 }
 
 /// One page of jobs, newest first.
@@ -49,10 +45,7 @@ pub struct Listing<'a> {
 /// The page size or the token is not acceptable.
 pub async fn list(store: &Store, caller: &UserCaller, listing: Listing<'_>) -> Result<Page, JobError> {
     if listing.page_size < 0 {
-        return Err(JobError::Invalid(vec![Violation::new(
-            "page_size",
-            Rule::GreaterThanEqual(0),
-        )]));
+        return Err(JobError::Invalid(vec![Violation::new("page_size", Rule::GreaterThanEqual(0))]));
     }
     let size = match listing.page_size {
         0 => DEFAULT_PAGE,
@@ -67,14 +60,9 @@ pub async fn list(store: &Store, caller: &UserCaller, listing: Listing<'_>) -> R
     }
     if !listing.page_token.is_empty() {
         let (created_at, id) = read_token(listing.page_token).ok_or(JobError::PageToken)?;
-        let same_time = Condition::all()
-            .add(job::Column::CreatedAt.eq(created_at))
-            .add(job::Column::Id.lt(id));
-        select = select.filter(
-            Condition::any()
-                .add(job::Column::CreatedAt.lt(created_at))
-                .add(same_time),
-        );
+        let same_time =
+            Condition::all().add(job::Column::CreatedAt.eq(created_at)).add(job::Column::Id.lt(id));
+        select = select.filter(Condition::any().add(job::Column::CreatedAt.lt(created_at)).add(same_time));
     }
     let wanted = usize::try_from(size).expect("checked to be positive");
     let mut jobs = select
@@ -89,10 +77,7 @@ pub async fn list(store: &Store, caller: &UserCaller, listing: Listing<'_>) -> R
         Some(last) if more => token(last.created_at, &last.id),
         _ => String::new(),
     };
-    Ok(Page {
-        jobs,
-        next_page_token,
-    })
+    Ok(Page { jobs, next_page_token })
 }
 
 fn token(created_at: i64, id: &str) -> String {

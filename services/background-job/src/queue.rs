@@ -40,11 +40,7 @@ pub async fn claim(store: &Store, worker: &str, length: Duration) -> Result<Clai
     let tx = store.database.begin_write().await?;
     let now = now(&tx).await?;
     // Rows that others hold are skipped on PostgreSQL; SQLite has one writer at a time, which is us.
-    let lock = if store.database.is_postgres() {
-        " FOR UPDATE OF held SKIP LOCKED"
-    } else {
-        ""
-    };
+    let lock = if store.database.is_postgres() { " FOR UPDATE OF held SKIP LOCKED" } else { "" };
     let Some(job_id) = candidate(&tx, now, lock).await? else {
         return Ok(Claim::Nothing);
     };
@@ -59,19 +55,12 @@ pub async fn claim(store: &Store, worker: &str, length: Duration) -> Result<Clai
         Status::Running if held.expires_at < now.unix_micros() => true,
         _ => return Ok(Claim::Again),
     };
-    let lease = Lease {
-        job_id: job_id.clone(),
-        epoch: held.epoch + 1,
-        boot_id: store.boot_id.clone(),
-    };
+    let lease = Lease { job_id: job_id.clone(), epoch: held.epoch + 1, boot_id: store.boot_id.clone() };
     lease::Entity::update_many()
         .col_expr(lease::Column::Epoch, Expr::value(lease.epoch))
         .col_expr(lease::Column::BootId, Expr::value(&*lease.boot_id))
         .col_expr(lease::Column::Worker, Expr::value(worker))
-        .col_expr(
-            lease::Column::ExpiresAt,
-            Expr::value(now.plus(length).unix_micros()),
-        )
+        .col_expr(lease::Column::ExpiresAt, Expr::value(now.plus(length).unix_micros()))
         .filter(lease::Column::JobId.eq(&job_id))
         .exec(&tx)
         .await?;
@@ -82,16 +71,7 @@ pub async fn claim(store: &Store, worker: &str, length: Duration) -> Result<Clai
         change.set(job::Column::CrashCount, job.crash_count);
         if job.crash_count >= MAX_CRASHES {
             let sentence = "the work broke off three times at the same step".to_owned();
-            ending::write(
-                &mut change,
-                &job,
-                &lease,
-                Ending::Failed {
-                    reason: "poison",
-                    sentence,
-                },
-            )
-            .await?;
+            ending::write(&mut change, &job, &lease, Ending::Failed { reason: "poison", sentence }).await?;
             change.commit().await?;
             return Ok(Claim::Again);
         }
@@ -100,10 +80,7 @@ pub async fn claim(store: &Store, worker: &str, length: Duration) -> Result<Clai
     job.status = Status::Running.name().to_owned();
     change.set(job::Column::Attempt, job.attempt);
     change.set(job::Column::Status, Status::Running.name());
-    change.event(
-        Kind::Started,
-        json!({ "attempt": job.attempt, "percent": job.percent }),
-    );
+    change.event(Kind::Started, json!({ "attempt": job.attempt, "percent": job.percent }));
     change.commit().await?;
     Ok(Claim::Taken(Box::new(job), lease))
 }
@@ -122,11 +99,7 @@ async fn candidate(
          ORDER BY job.run_at, job.created_at, job.id LIMIT 1{lock}"
     );
     let statement = Statement::from_sql_and_values(backend, sql, [now.unix_micros().into()]);
-    connection
-        .query_one_raw(statement)
-        .await?
-        .map(|row| row.try_get("", "job_id"))
-        .transpose()
+    connection.query_one_raw(statement).await?.map(|row| row.try_get("", "job_id")).transpose()
 }
 
 /// Puts a job back into the queue as it is: no attempt of a step is spent.

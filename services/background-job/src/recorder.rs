@@ -44,14 +44,7 @@ pub struct Recorder<'a> {
 
 impl<'a> Recorder<'a> {
     pub fn new(store: &'a Store, lease: &'a Lease, step: step::Model, section: Option<Value>) -> Self {
-        Self {
-            store,
-            lease,
-            step,
-            section,
-            offset: 0,
-            pending: String::new(),
-        }
+        Self { store, lease, step, section, offset: 0, pending: String::new() }
     }
 
     /// Runs `work` and records until it is done. Text that is not published yet stays for [`Self::finish`].

@@ -37,33 +37,15 @@ pub async fn postpone(
     let job = change.job().await?.ok_or(Stop::LeaseLost)?;
     let tries = job.step_retries + 1;
     if tries >= MAX_TRIES {
-        let sentence = format!(
-            "the step {} did not succeed in {MAX_TRIES} tries: {reason}",
-            job.step
-        );
+        let sentence = format!("the step {} did not succeed in {MAX_TRIES} tries: {reason}", job.step);
         tracing::warn!(job_id = job.id, reason, "job failed after its last retry");
-        ending::write(
-            &mut change,
-            &job,
-            lease,
-            Ending::Failed {
-                reason: "retries_exhausted",
-                sentence,
-            },
-        )
-        .await?;
+        ending::write(&mut change, &job, lease, Ending::Failed { reason: "retries_exhausted", sentence })
+            .await?;
         return Ok(change.commit().await?);
     }
     let delay = delay(&store.world, base, job.step_retries, after);
     let run_at = now(&change.tx).await?.plus(delay);
-    tracing::info!(
-        job_id = job.id,
-        step = job.step,
-        reason,
-        tries,
-        ?delay,
-        "step will be tried again"
-    );
+    tracing::info!(job_id = job.id, step = job.step, reason, tries, ?delay, "step will be tried again");
     change.set(job::Column::Status, Status::Queued.name());
     change.set(job::Column::StepRetries, tries);
     change.set(job::Column::RunAt, run_at.unix_micros());
@@ -89,22 +71,12 @@ pub fn classify(what: &str, status: &RpcStatus) -> Stop {
     let fault = Fault::from(status);
     // An internal error or a broken credential is the installation's fault, not the document's: an operator
     // may mend it while the job waits.
-    let mendable = matches!(
-        fault.kind,
-        FaultKind::Internal | FaultKind::Cancelled | FaultKind::Unauthenticated
-    );
+    let mendable =
+        matches!(fault.kind, FaultKind::Internal | FaultKind::Cancelled | FaultKind::Unauthenticated);
     if fault.kind.retryable() || mendable {
-        Stop::Retry {
-            reason: format!("{what}: {}", fault.message),
-            after: fault.retry_after,
-        }
+        Stop::Retry { reason: format!("{what}: {}", fault.message), after: fault.retry_after }
     } else {
-        tracing::warn!(
-            what,
-            reason = fault.reason,
-            message = fault.message,
-            "a service refused for good"
-        );
+        tracing::warn!(what, reason = fault.reason, message = fault.message, "a service refused for good");
         Stop::failed("refused", fault.message)
     }
 }
@@ -127,22 +99,14 @@ mod tests {
 
     #[test]
     fn only_what_may_mend_itself_is_tried_again() {
-        for status in [
-            RpcStatus::unavailable(""),
-            RpcStatus::deadline_exceeded(""),
-            RpcStatus::internal(""),
-        ] {
+        for status in [RpcStatus::unavailable(""), RpcStatus::deadline_exceeded(""), RpcStatus::internal("")]
+        {
             assert!(matches!(classify("x", &status), Stop::Retry { .. }), "{status:?}");
         }
-        for status in [
-            RpcStatus::not_found(""),
-            RpcStatus::failed_precondition(""),
-            RpcStatus::permission_denied(""),
-        ] {
-            assert!(
-                matches!(classify("x", &status), Stop::Failed { .. }),
-                "{status:?}"
-            );
+        for status in
+            [RpcStatus::not_found(""), RpcStatus::failed_precondition(""), RpcStatus::permission_denied("")]
+        {
+            assert!(matches!(classify("x", &status), Stop::Failed { .. }), "{status:?}");
         }
     }
 }

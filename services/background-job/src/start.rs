@@ -34,18 +34,12 @@ impl NewJob {
             ("document_id", &self.document_id),
             ("user_id", &self.user_id),
         ];
-        let mut violations: Vec<Violation> = texts
-            .iter()
-            .filter_map(|(field, text)| Violation::text_length(field, text, 1, 100))
-            .collect();
+        let mut violations: Vec<Violation> =
+            texts.iter().filter_map(|(field, text)| Violation::text_length(field, text, 1, 100)).collect();
         if self.pages < 1 {
             violations.push(Violation::new("pages", Rule::GreaterThanEqual(1)));
         }
-        if violations.is_empty() {
-            Ok(self)
-        } else {
-            Err(JobError::Invalid(violations))
-        }
+        if violations.is_empty() { Ok(self) } else { Err(JobError::Invalid(violations)) }
     }
 }
 
@@ -136,10 +130,7 @@ pub async fn generate(
     if let Some(open) = open_job(store, document_id).await? {
         return Ok(open);
     }
-    let brief = documents
-        .brief(document_id)
-        .await
-        .map_err(|status| JobError::Peer(Fault::from(&status)))?;
+    let brief = documents.brief(document_id).await.map_err(|status| JobError::Peer(Fault::from(&status)))?;
     let document = brief.document.ok_or(JobError::NotFound)?;
     let new = NewJob {
         order_id: None,
@@ -193,13 +184,8 @@ mod tests {
             user_id: "u".to_owned(),
             pages: 0,
         };
-        let Err(JobError::Invalid(violations)) = new.check() else {
-            panic!("accepted")
-        };
-        let fields: Vec<&str> = violations
-            .iter()
-            .map(|violation| violation.field.as_str())
-            .collect();
+        let Err(JobError::Invalid(violations)) = new.check() else { panic!("accepted") };
+        let fields: Vec<&str> = violations.iter().map(|violation| violation.field.as_str()).collect();
         assert_eq!(fields, ["order_id", "document_id", "pages"]);
     }
 }

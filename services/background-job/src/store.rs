@@ -45,15 +45,9 @@ impl Status {
     }
 
     pub fn parse(name: &str) -> Option<Self> {
-        [
-            Self::Queued,
-            Self::Running,
-            Self::Completed,
-            Self::Failed,
-            Self::Cancelled,
-        ]
-        .into_iter()
-        .find(|status| status.name() == name)
+        [Self::Queued, Self::Running, Self::Completed, Self::Failed, Self::Cancelled]
+            .into_iter()
+            .find(|status| status.name() == name)
     }
 
     pub fn is_final(self) -> bool {
@@ -99,12 +93,7 @@ impl Store {
             events: broadcast::channel(WAKE_CAPACITY).0,
             cancels: broadcast::channel(WAKE_CAPACITY).0,
         };
-        Self {
-            database,
-            world,
-            boot_id,
-            wakes,
-        }
+        Self { database, world, boot_id, wakes }
     }
 
     /// The job, whoever owns it.
@@ -114,9 +103,7 @@ impl Store {
 
     /// The checkpoint of a step.
     pub async fn step(&self, job_id: &str, key: &str) -> Result<Option<step::Model>, DbErr> {
-        step::Entity::find_by_id((job_id.to_owned(), key.to_owned()))
-            .one(self.database.reader())
-            .await
+        step::Entity::find_by_id((job_id.to_owned(), key.to_owned())).one(self.database.reader()).await
     }
 
     /// Opens a change under a lease.
@@ -160,15 +147,7 @@ impl Change {
     /// `tx` must hold the job's lease row, or have made it.
     pub fn new(tx: DatabaseTransaction, job_id: &str, at: Timestamp, wakes: Wakes) -> Self {
         let update = job::Entity::update_many().filter(job::Column::Id.eq(job_id));
-        Self {
-            tx,
-            job_id: job_id.to_owned(),
-            at,
-            update,
-            events: Vec::new(),
-            wakes,
-            outbox: false,
-        }
+        Self { tx, job_id: job_id.to_owned(), at, update, events: Vec::new(), wakes, outbox: false }
     }
 
     /// The job as it is before the change.
@@ -213,10 +192,7 @@ impl Change {
                 step::Column::DoneAt,
             ])
             .to_owned();
-        step::Entity::insert(row)
-            .on_conflict(replace)
-            .exec_without_returning(&self.tx)
-            .await?;
+        step::Entity::insert(row).on_conflict(replace).exec_without_returning(&self.tx).await?;
         Ok(())
     }
 
@@ -231,13 +207,8 @@ impl Change {
             leased_until: Set(0),
             done_at: Set(None),
         };
-        let once = OnConflict::columns([outbox::Column::JobId, outbox::Column::Kind])
-            .do_nothing()
-            .to_owned();
-        outbox::Entity::insert(row)
-            .on_conflict(once)
-            .exec_without_returning(&self.tx)
-            .await?;
+        let once = OnConflict::columns([outbox::Column::JobId, outbox::Column::Kind]).do_nothing().to_owned();
+        outbox::Entity::insert(row).on_conflict(once).exec_without_returning(&self.tx).await?;
         self.outbox = true;
         Ok(())
     }
@@ -253,23 +224,17 @@ impl Change {
         self.update.exec(&self.tx).await?;
         if count > 0 {
             let job = job::Entity::find_by_id(&self.job_id).one(&self.tx).await?;
-            let last = job
-                .ok_or_else(|| DbErr::RecordNotFound("the job is gone".to_owned()))?
-                .last_seq;
-            let rows = self
-                .events
-                .into_iter()
-                .zip(last - count + 1..)
-                .map(|((kind, data), seq)| event::ActiveModel {
+            let last = job.ok_or_else(|| DbErr::RecordNotFound("the job is gone".to_owned()))?.last_seq;
+            let rows = self.events.into_iter().zip(last - count + 1..).map(|((kind, data), seq)| {
+                event::ActiveModel {
                     job_id: Set(self.job_id.clone()),
                     seq: Set(seq),
                     kind: Set(kind.name().to_owned()),
                     data: Set(data.to_string()),
                     at: Set(self.at.unix_micros()),
-                });
-            event::Entity::insert_many(rows)
-                .exec_without_returning(&self.tx)
-                .await?;
+                }
+            });
+            event::Entity::insert_many(rows).exec_without_returning(&self.tx).await?;
         }
         self.tx.commit().await?;
         if count > 0 {

@@ -59,20 +59,15 @@ async fn work(tools: &Tools, pace: &Pace, job: &job::Model, lease: &Lease, shutd
     let keeper = {
         let (store, lease, signals, length) =
             (tools.store.clone(), lease.clone(), signals.clone(), pace.lease);
-        AbortOnDropHandle::new(tokio::spawn(async move {
-            lease::keep(&store, &lease, length, &signals).await
-        }))
+        AbortOnDropHandle::new(tokio::spawn(
+            async move { lease::keep(&store, &lease, length, &signals).await },
+        ))
     };
     let drained = async {
         shutdown.cancelled().await;
         tokio::time::sleep(pace.drain).await;
     };
-    let attempt = Attempt {
-        tools,
-        lease,
-        job,
-        drain: shutdown,
-    };
+    let attempt = Attempt { tools, lease, job, drain: shutdown };
     let outcome = tokio::select! {
         biased;
         () = signals.lost.cancelled() => Ok(Err(Stop::LeaseLost)),

@@ -125,17 +125,11 @@ pub enum WriteError {
 
 impl WriteError {
     pub fn retry(reason: impl Into<String>) -> Self {
-        Self::Retry {
-            reason: reason.into(),
-            after: None,
-        }
+        Self::Retry { reason: reason.into(), after: None }
     }
 
     pub fn failed(reason: &'static str, sentence: impl Into<String>) -> Self {
-        Self::Failed {
-            reason,
-            sentence: sentence.into(),
-        }
+        Self::Failed { reason, sentence: sentence.into() }
     }
 }
 
@@ -192,27 +186,18 @@ impl Sink {
 
     /// The next piece of text, for those who follow the job.
     pub async fn text(&self, piece: impl Into<String>) -> Result<(), WriteError> {
-        self.notes
-            .send(Note::Text(piece.into()))
-            .await
-            .map_err(|_| WriteError::Ended)
+        self.notes.send(Note::Text(piece.into())).await.map_err(|_| WriteError::Ended)
     }
 
     /// The text so far is void; the section starts again.
     pub async fn restart(&self) -> Result<(), WriteError> {
-        self.notes
-            .send(Note::Restart)
-            .await
-            .map_err(|_| WriteError::Ended)
+        self.notes.send(Note::Restart).await.map_err(|_| WriteError::Ended)
     }
 
     /// Stores a model's answers; returns when they are safe.
     pub async fn keep(&self, draft: &Draft) -> Result<(), WriteError> {
         let (stored, safe) = oneshot::channel();
-        self.notes
-            .send(Note::Keep(draft.clone(), stored))
-            .await
-            .map_err(|_| WriteError::Ended)?;
+        self.notes.send(Note::Keep(draft.clone(), stored)).await.map_err(|_| WriteError::Ended)?;
         safe.await.map_err(|_| WriteError::Ended)
     }
 }

@@ -26,10 +26,7 @@ impl Writers {
                 let sentence = "this document needs a language model, and none is set up here";
                 Stop::failed("no_model", sentence)
             }),
-            _ => Err(Stop::failed(
-                "unknown_writer",
-                "the document names a writer that is not known here",
-            )),
+            _ => Err(Stop::failed("unknown_writer", "the document names a writer that is not known here")),
         }
     }
 }

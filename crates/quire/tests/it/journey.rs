@@ -158,7 +158,7 @@ async fn the_markdown_quotes_the_sources(ada: &Customer, id: &str) {
     assert!(markdown.header("content-type").starts_with("text/markdown"), "{}", markdown.header("content-type"));
     let markdown = String::from_utf8(markdown.body).unwrap();
     assert!(markdown.starts_with("# Paper"), "{}", &markdown[..100]);
-    assert!(markdown.contains("\n## 1 ") && markdown.contains("\n### 1.1 "), "no numbered headings: {markdown}");
+    assert!(markdown.contains("\n## 1 ") && markdown.contains("\n## 2 "), "no numbered headings: {markdown}");
     let (_, references) = markdown.split_once("\n## References\n").expect("a chapter of references");
     let references = references.lines().filter(|line| line.starts_with('[')).count();
     assert!((2..=samples::ALL.len()).contains(&references), "{references} references");

@@ -54,11 +54,6 @@ impl From<job::Model> for pb::Job {
 
 impl From<event::Model> for pb::JobEvent {
     fn from(event: event::Model) -> Self {
-        Self {
-            seq: event.seq,
-            kind: event.kind,
-            data_json: event.data,
-            at: Some(timestamp(event.at)),
-        }
+        Self { seq: event.seq, kind: event.kind, data_json: event.data, at: Some(timestamp(event.at)) }
     }
 }

@@ -18,10 +18,7 @@ pub async fn run(attempt: &Attempt<'_>, pages: i32) -> Result<(), Stop> {
     attempt.checkpoint()?;
     decide(attempt).await?;
     // Before the job's own end, so that whoever sees it completed finds the files.
-    let reported = attempt
-        .documents()
-        .report(attempt.fence(), DocumentStatus::Completed, pages, "")
-        .await;
+    let reported = attempt.documents().report(attempt.fence(), DocumentStatus::Completed, pages, "").await;
     reported.map_err(|status| classify("document.ReportJob", &status))?;
     ending::end(attempt.store(), attempt.lease, Ending::Completed { pages }).await
 }
@@ -36,9 +33,5 @@ async fn decide(attempt: &Attempt<'_>) -> Result<(), Stop> {
         .exec(&change.tx)
         .await?;
     change.commit().await?;
-    if decided.rows_affected == 1 {
-        Ok(())
-    } else {
-        Err(Stop::Cancelled)
-    }
+    if decided.rows_affected == 1 { Ok(()) } else { Err(Stop::Cancelled) }
 }

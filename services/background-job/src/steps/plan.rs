@@ -43,14 +43,9 @@ pub async fn run(attempt: &Attempt<'_>, desk: &Desk) -> Result<Plan, Stop> {
     change.set(job::Column::Step, KEY);
     change.commit().await?;
     let mut recorder = Recorder::new(attempt.store(), attempt.lease, step, None);
-    let plan = recorder
-        .listen(|sink| async move { desk.pen.plan(draft, &sink).await })
-        .await?;
+    let plan = recorder.listen(|sink| async move { desk.pen.plan(draft, &sink).await }).await?;
     if plan.sections().next().is_none() {
-        return Err(Stop::failed(
-            "empty_plan",
-            "the writer found nothing to write about",
-        ));
+        return Err(Stop::failed("empty_plan", "the writer found nothing to write about"));
     }
     let mut step = recorder.step;
     step.status = WRITTEN.to_owned();
@@ -70,28 +65,19 @@ async fn store(
     mut step: crate::store::entity::step::Model,
     plan: &Plan,
 ) -> Result<(), Stop> {
-    let sent = attempt
-        .documents()
-        .put_outline(attempt.fence(), outline(plan))
-        .await;
+    let sent = attempt.documents().put_outline(attempt.fence(), outline(plan)).await;
     sent.map_err(|status| classify("document.PutOutline", &status))?;
     let sections = plan.sections().count();
     let mut change = attempt.store().change(attempt.lease).await?;
     step.status = DONE.to_owned();
     step.done_at = Some(change.at.unix_micros());
     change.checkpoint(step).await?;
-    change.set(
-        job::Column::SectionsTotal,
-        i32::try_from(sections).unwrap_or(i32::MAX),
-    );
+    change.set(job::Column::SectionsTotal, i32::try_from(sections).unwrap_or(i32::MAX));
     change.set(job::Column::Percent, attempt.job.percent.max(PLANNED));
     change.set(job::Column::StepRetries, 0);
     change.set(job::Column::CrashCount, 0);
     let chapters = plan.chapters.len();
-    change.event(
-        Kind::Planned,
-        json!({ "chapters": chapters, "sections": sections, "percent": PLANNED }),
-    );
+    change.event(Kind::Planned, json!({ "chapters": chapters, "sections": sections, "percent": PLANNED }));
     Ok(change.commit().await?)
 }
 
@@ -108,9 +94,7 @@ fn outline(plan: &Plan) -> doc::Outline {
             })
             .collect(),
     });
-    doc::Outline {
-        chapters: chapters.collect(),
-    }
+    doc::Outline { chapters: chapters.collect() }
 }
 
 fn read<T: serde::de::DeserializeOwned>(content: &str) -> Result<T, Stop> {

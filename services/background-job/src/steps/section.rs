@@ -65,19 +65,13 @@ async fn run(
             DONE => return read(content),
             WRITTEN => {
                 let written: Written = read(content)?;
-                step = step::Model {
-                    epoch: attempt.lease.epoch,
-                    ..kept
-                };
+                step = step::Model { epoch: attempt.lease.epoch, ..kept };
                 store(attempt, step, place, &written).await?;
                 return Ok(written);
             }
             DRAFTED => {
                 draft = read(content)?;
-                step = step::Model {
-                    epoch: attempt.lease.epoch,
-                    ..kept
-                };
+                step = step::Model { epoch: attempt.lease.epoch, ..kept };
             }
             _ => {}
         }
@@ -97,14 +91,8 @@ async fn run(
     change.commit().await?;
 
     let mut recorder = Recorder::new(attempt.store(), attempt.lease, step, Some(started));
-    let order = Order {
-        plan,
-        key: &place.section.key,
-        before,
-    };
-    let written = recorder
-        .listen(|sink| async move { desk.pen.write(order, draft, &sink).await })
-        .await?;
+    let order = Order { plan, key: &place.section.key, before };
+    let written = recorder.listen(|sink| async move { desk.pen.write(order, draft, &sink).await }).await?;
 
     // Stored here before the document service gets it: what was paid for is safe first.
     let mut change = attempt.store().change(attempt.lease).await?;
@@ -129,9 +117,7 @@ async fn store(
     written: &Written,
 ) -> Result<(), Stop> {
     let documents = attempt.documents();
-    let sent = documents
-        .put_section(attempt.fence(), &written.key, &written.blocks, &written.writer)
-        .await;
+    let sent = documents.put_section(attempt.fence(), &written.key, &written.blocks, &written.writer).await;
     sent.map_err(|status| classify("document.PutSection", &status))?;
     let done = attempt.sections_done().await? + 1;
     let percent = attempt.job.percent.max(sections_percent(done, place.total));

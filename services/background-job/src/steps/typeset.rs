@@ -33,9 +33,7 @@ pub async fn run(attempt: &Attempt<'_>, desk: &Desk, plan: &Plan, sections: &[Wr
     let input_hash = input_hash(&book);
     if let Some(kept) = attempt.kept(KEY, &input_hash).await?
         && kept.status == DONE
-        && let Some(printed) = kept
-            .content
-            .and_then(|content| serde_json::from_str::<Printed>(&content).ok())
+        && let Some(printed) = kept.content.and_then(|content| serde_json::from_str::<Printed>(&content).ok())
     {
         return Ok(printed.pages);
     }
@@ -46,21 +44,11 @@ pub async fn run(attempt: &Attempt<'_>, desk: &Desk, plan: &Plan, sections: &[Wr
     change.event(Kind::Typesetting, json!({ "percent": percent }));
     change.commit().await?;
 
-    let printed = attempt
-        .tools
-        .press
-        .print(&book, desk.task.pages)
-        .await
-        .map_err(refused)?;
+    let printed = attempt.tools.press.print(&book, desk.task.pages).await.map_err(refused)?;
     let markdown = book_to_markdown(&printed.book);
-    for (format, bytes) in [
-        (ExportFormat::Pdf, printed.pdf),
-        (ExportFormat::Markdown, markdown.into_bytes()),
-    ] {
-        let sent = attempt
-            .documents()
-            .put_export(attempt.fence(), format, bytes)
-            .await;
+    for (format, bytes) in [(ExportFormat::Pdf, printed.pdf), (ExportFormat::Markdown, markdown.into_bytes())]
+    {
+        let sent = attempt.documents().put_export(attempt.fence(), format, bytes).await;
         sent.map_err(|status| classify("document.PutExport", &status))?;
     }
 
@@ -81,12 +69,8 @@ pub async fn run(attempt: &Attempt<'_>, desk: &Desk, plan: &Plan, sections: &[Wr
 
 /// Dated by the job, so that a second typesetting gives the same bytes.
 fn book(job: &job::Model, desk: &Desk, plan: &Plan, sections: &[Written]) -> Book {
-    let blocks = |key: &str| {
-        sections
-            .iter()
-            .find(|section| section.key == key)
-            .map(|section| section.blocks.clone())
-    };
+    let blocks =
+        |key: &str| sections.iter().find(|section| section.key == key).map(|section| section.blocks.clone());
     let chapters = plan.chapters.iter().map(|chapter| Chapter {
         title: chapter.title.clone(),
         sections: chapter
@@ -114,10 +98,9 @@ fn book(job: &job::Model, desk: &Desk, plan: &Plan, sections: &[Written]) -> Boo
 fn refused(error: TypesetError) -> Stop {
     tracing::warn!(%error, "typesetting failed");
     match error {
-        TypesetError::MissingGlyph { codepoint, .. } => Stop::failed(
-            "missing_glyph",
-            format!("no font here has the character {codepoint}"),
-        ),
+        TypesetError::MissingGlyph { codepoint, .. } => {
+            Stop::failed("missing_glyph", format!("no font here has the character {codepoint}"))
+        }
         TypesetError::Compile(_) => Stop::failed("layout", "the document could not be laid out"),
         TypesetError::Timeout { .. } => Stop::retry("typesetting took too long"),
         TypesetError::OutOfMemory { .. } => Stop::retry("typesetting ran out of memory"),

@@ -21,24 +21,14 @@ pub struct DigestWriter;
 impl Writer for DigestWriter {
     async fn open(&self, task: Arc<Task>) -> Result<Box<dyn Pen>, WriteError> {
         if task.sources.is_empty() {
-            return Err(WriteError::failed(
-                "no_sources",
-                "a digest needs at least one source file",
-            ));
+            return Err(WriteError::failed("no_sources", "a digest needs at least one source file"));
         }
         let sources = task.sources.iter().map(source).collect::<Vec<_>>();
         let corpus = blocking(move || Corpus::build(&sources)).await?;
         if corpus.sentence_count() == 0 {
-            return Err(WriteError::failed(
-                "no_text",
-                "no sentence of the source files can be quoted",
-            ));
+            return Err(WriteError::failed("no_text", "no sentence of the source files can be quoted"));
         }
-        Ok(Box::new(DigestPen {
-            task,
-            corpus: Arc::new(corpus),
-            ready: OnceLock::new(),
-        }))
+        Ok(Box::new(DigestPen { task, corpus: Arc::new(corpus), ready: OnceLock::new() }))
     }
 }
 
@@ -83,10 +73,7 @@ impl Pen for DigestPen {
             sections: chapter
                 .sections
                 .iter()
-                .map(|section| PlannedSection {
-                    key: section.key.clone(),
-                    title: section.title.clone(),
-                })
+                .map(|section| PlannedSection { key: section.key.clone(), title: section.title.clone() })
                 .collect(),
         });
         Ok(Plan {
@@ -98,11 +85,7 @@ impl Pen for DigestPen {
 
     async fn write(&self, order: Order<'_>, _kept: Draft, sink: &Sink) -> Result<Written, WriteError> {
         let ready = self.ready(order.plan)?;
-        let (corpus, key, language) = (
-            self.corpus.clone(),
-            order.key.to_owned(),
-            self.task.language.clone(),
-        );
+        let (corpus, key, language) = (self.corpus.clone(), order.key.to_owned(), self.task.language.clone());
         let (section, text) = blocking(move || {
             let State { plan, assignment } = &ready.state;
             let section = quire_digest::write_section(&corpus, plan, assignment, &key)?;
@@ -125,9 +108,7 @@ impl Pen for DigestPen {
     }
 
     fn references(&self, plan: &Plan, _sections: &[Written]) -> Vec<Reference> {
-        self.ready(plan)
-            .map(|ready| ready.references.clone())
-            .unwrap_or_default()
+        self.ready(plan).map(|ready| ready.references.clone()).unwrap_or_default()
     }
 
     fn disclosure(&self) -> String {
@@ -143,10 +124,7 @@ impl DigestPen {
         let state = State::deserialize(&plan.state)
             .map_err(|_| WriteError::failed("poison", "the stored plan cannot be read"))?;
         let references = quire_digest::references(&self.corpus, &state.plan, &state.assignment);
-        Ok(self
-            .ready
-            .get_or_init(|| Arc::new(Ready { state, references }))
-            .clone())
+        Ok(self.ready.get_or_init(|| Arc::new(Ready { state, references })).clone())
     }
 }
 

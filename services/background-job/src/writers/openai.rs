@@ -38,9 +38,7 @@ impl OpenAiWriter {
     /// # Errors
     /// The TLS provider cannot be used.
     pub fn new(settings: ModelSettings) -> Result<Self, reqwest::Error> {
-        Ok(Self {
-            model: Model::new(settings)?,
-        })
+        Ok(Self { model: Model::new(settings)? })
     }
 }
 
@@ -48,11 +46,7 @@ impl OpenAiWriter {
 impl Writer for OpenAiWriter {
     async fn open(&self, task: Arc<Task>) -> Result<Box<dyn Pen>, WriteError> {
         let passages = Passages::build(&task.sources);
-        Ok(Box::new(OpenAiPen {
-            model: self.model.clone(),
-            task,
-            passages,
-        }))
+        Ok(Box::new(OpenAiPen { model: self.model.clone(), task, passages }))
     }
 }
 
@@ -65,12 +59,7 @@ struct OpenAiPen {
 #[async_trait]
 impl Pen for OpenAiPen {
     async fn plan(&self, mut kept: Draft, sink: &Sink) -> Result<Plan, WriteError> {
-        let query = format!(
-            "{} {} {}",
-            self.task.title,
-            self.task.topic,
-            self.task.chapter_titles.join(" ")
-        );
+        let query = format!("{} {} {}", self.task.title, self.task.topic, self.task.chapter_titles.join(" "));
         let passages = self.passages.find(&query, OUTLINE_PASSAGES);
         let mut messages = prompt::outline(&self.task, &passages);
         let (_, max_sections) = prompt::section_counts(self.task.pages);
@@ -78,11 +67,7 @@ impl Pen for OpenAiPen {
             let answer = self.answer(attempt, &messages, &mut kept, sink).await?;
             match outline::parse(&answer, &self.task.chapter_titles, max_sections) {
                 Ok(chapters) => {
-                    return Ok(Plan {
-                        chapters,
-                        state: Value::Null,
-                        usage: kept.usage,
-                    });
+                    return Ok(Plan { chapters, state: Value::Null, usage: kept.usage });
                 }
                 Err(error) => {
                     tracing::warn!(%error, "the model's outline cannot be used");
@@ -91,24 +76,16 @@ impl Pen for OpenAiPen {
                 }
             }
         }
-        Err(WriteError::failed(
-            "no_outline",
-            "the language model did not give an outline that can be used",
-        ))
+        Err(WriteError::failed("no_outline", "the language model did not give an outline that can be used"))
     }
 
     async fn write(&self, order: Order<'_>, mut kept: Draft, sink: &Sink) -> Result<Written, WriteError> {
-        let place = order
-            .plan
-            .sections()
-            .find(|(_, section)| section.key == order.key);
+        let place = order.plan.sections().find(|(_, section)| section.key == order.key);
         let (chapter, section) =
             place.ok_or_else(|| WriteError::failed("poison", "the stored plan has no such section"))?;
         let title = section.title.as_deref().unwrap_or(&chapter.title);
-        let passages = self.passages.find(
-            &format!("{title} {} {}", chapter.title, self.task.title),
-            SECTION_PASSAGES,
-        );
+        let passages =
+            self.passages.find(&format!("{title} {} {}", chapter.title, self.task.title), SECTION_PASSAGES);
         let mut messages = prompt::section(&self.task, &order, (chapter, section), &passages);
         for attempt in 0.. {
             if attempt > 0 {
@@ -127,13 +104,7 @@ impl Pen for OpenAiPen {
                 }
                 let summary = summary(&resolved.blocks);
                 let (key, writer) = (order.key.to_owned(), self.model.name().to_owned());
-                return Ok(Written {
-                    key,
-                    blocks: resolved.blocks,
-                    writer,
-                    summary,
-                    usage: kept.usage,
-                });
+                return Ok(Written { key, blocks: resolved.blocks, writer, summary, usage: kept.usage });
             }
             tracing::info!(
                 key = order.key,
@@ -148,19 +119,11 @@ impl Pen for OpenAiPen {
 
     fn references(&self, _plan: &Plan, sections: &[Written]) -> Vec<Reference> {
         let mut seen = HashSet::new();
-        let cites = sections
-            .iter()
-            .flat_map(|section| &section.blocks)
-            .flat_map(Block::cites);
+        let cites = sections.iter().flat_map(|section| &section.blocks).flat_map(Block::cites);
         let first = cites.filter(|cite| seen.insert(cite.source.clone()));
         let sources =
             first.filter_map(|cite| self.task.sources.iter().find(|source| source.id == cite.source));
-        sources
-            .map(|source| Reference {
-                id: source.id.clone(),
-                text: source.file_name.clone(),
-            })
-            .collect()
+        sources.map(|source| Reference { id: source.id.clone(), text: source.file_name.clone() }).collect()
     }
 
     fn disclosure(&self) -> String {
@@ -226,12 +189,10 @@ fn whole_sentences(text: &str) -> String {
     if ends_whole(text) {
         return text.to_owned();
     }
-    let end = text
-        .rmatch_indices(['.', '!', '?', '…', '。'])
-        .find(|(at, mark)| {
-            let after = &text[at + mark.len()..];
-            after.starts_with(char::is_whitespace)
-        });
+    let end = text.rmatch_indices(['.', '!', '?', '…', '。']).find(|(at, mark)| {
+        let after = &text[at + mark.len()..];
+        after.starts_with(char::is_whitespace)
+    });
     match end {
         Some((at, mark)) if at * 2 > text.len() => text[..at + mark.len()].to_owned(),
         _ => text.to_owned(),
@@ -242,10 +203,7 @@ fn whole_sentences(text: &str) -> String {
 fn seam(text: &str, rest: &str) -> usize {
     let longest = rest.len().min(text.len()).min(400);
     let sizes = (SEAM..=longest).rev();
-    sizes
-        .into_iter()
-        .find(|size| rest.is_char_boundary(*size) && text.ends_with(&rest[..*size]))
-        .unwrap_or(0)
+    sizes.into_iter().find(|size| rest.is_char_boundary(*size) && text.ends_with(&rest[..*size])).unwrap_or(0)
 }
 
 /// Models like to begin with the title, which the template prints.
@@ -308,10 +266,7 @@ mod tests {
         assert!(ends_whole("Points:\n\n- one\n- two"));
         assert!(ends_whole("1. first\n2. second"));
         assert!(!ends_whole("It is done. And then the"));
-        assert_eq!(
-            whole_sentences("It is done, and it is well. And then"),
-            "It is done, and it is well."
-        );
+        assert_eq!(whole_sentences("It is done, and it is well. And then"), "It is done, and it is well.");
         assert_eq!(
             whole_sentences("A. The whole rest is one long sentence without"),
             "A. The whole rest is one long sentence without"
@@ -321,23 +276,14 @@ mod tests {
     #[test]
     fn what_a_continuation_repeats_is_found() {
         let text = "The press was made of wood";
-        assert_eq!(
-            &"made of wood and iron."[seam(text, "made of wood and iron.")..],
-            " and iron."
-        );
+        assert_eq!(&"made of wood and iron."[seam(text, "made of wood and iron.")..], " and iron.");
         assert_eq!(seam(text, " and of iron."), 0);
-        assert_eq!(
-            seam("über Bücher schreibt", "Bücher schreibt er."),
-            "Bücher schreibt".len()
-        );
+        assert_eq!(seam("über Bücher schreibt", "Bücher schreibt er."), "Bücher schreibt".len());
     }
 
     #[test]
     fn the_title_at_the_start_goes() {
-        let heading = |text: &str| Block::Heading {
-            level: 1,
-            text: text.to_owned(),
-        };
+        let heading = |text: &str| Block::Heading { level: 1, text: text.to_owned() };
         let mut blocks = vec![heading("1.2 The Press"), heading("Wood")];
         drop_own_title(&mut blocks, "The press");
         assert_eq!(blocks, [heading("Wood")]);

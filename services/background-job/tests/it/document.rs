@@ -52,25 +52,12 @@ impl FakeDocument {
 
     /// How often a section was sent.
     pub fn times_sent(&self, key: &str) -> usize {
-        self.told
-            .lock()
-            .unwrap()
-            .sections
-            .iter()
-            .filter(|sent| sent.key == key)
-            .count()
+        self.told.lock().unwrap().sections.iter().filter(|sent| sent.key == key).count()
     }
 
     /// The statuses in the order in which they were reported, repeats left out.
     pub fn statuses(&self) -> Vec<pb::DocumentStatus> {
-        let mut statuses: Vec<_> = self
-            .told
-            .lock()
-            .unwrap()
-            .reports
-            .iter()
-            .map(|report| report.0)
-            .collect();
+        let mut statuses: Vec<_> = self.told.lock().unwrap().reports.iter().map(|report| report.0).collect();
         statuses.dedup();
         statuses
     }
@@ -114,11 +101,7 @@ impl DocumentService for FakeDocument {
         &self,
         request: Request<pb::AttachJobRequest>,
     ) -> Result<Response<pb::AttachJobResponse>, Status> {
-        self.told
-            .lock()
-            .unwrap()
-            .attached
-            .push(request.into_inner().job_id);
+        self.told.lock().unwrap().attached.push(request.into_inner().job_id);
         Ok(Response::new(pb::AttachJobResponse {}))
     }
 
@@ -142,11 +125,7 @@ impl DocumentService for FakeDocument {
     ) -> Result<Response<pb::PutOutlineResponse>, Status> {
         let request = request.into_inner();
         self.pass(request.fence)?;
-        self.told
-            .lock()
-            .unwrap()
-            .outlines
-            .push(request.outline.unwrap_or_default());
+        self.told.lock().unwrap().outlines.push(request.outline.unwrap_or_default());
         Ok(Response::new(pb::PutOutlineResponse {}))
     }
 
@@ -159,18 +138,8 @@ impl DocumentService for FakeDocument {
         if let Some(refusal) = self.refuse_sections.lock().unwrap().pop_front() {
             return Err(refusal);
         }
-        let pb::PutSectionRequest {
-            key,
-            blocks_json,
-            writer,
-            ..
-        } = request;
-        self.told.lock().unwrap().sections.push(Sent {
-            key,
-            epoch,
-            blocks_json,
-            writer,
-        });
+        let pb::PutSectionRequest { key, blocks_json, writer, .. } = request;
+        self.told.lock().unwrap().sections.push(Sent { key, epoch, blocks_json, writer });
         Ok(Response::new(pb::PutSectionResponse {}))
     }
 
@@ -204,11 +173,7 @@ impl DocumentService for FakeDocument {
         let request = request.into_inner();
         let status = request.status();
         self.pass(request.fence)?;
-        self.told
-            .lock()
-            .unwrap()
-            .reports
-            .push((status, request.counted_pages, request.failure));
+        self.told.lock().unwrap().reports.push((status, request.counted_pages, request.failure));
         Ok(Response::new(pb::ReportJobResponse {}))
     }
 

@@ -33,10 +33,7 @@ async fn a_digest_is_delivered(backend: Backend) {
     assert_eq!(events[0].kind, "queued");
 
     let settled = stage.payment.wait_settled(1).await;
-    assert_eq!(
-        (settled[0].order_id.as_str(), settled[0].job_id.as_str()),
-        (ORDER, job_id.as_str())
-    );
+    assert_eq!((settled[0].order_id.as_str(), settled[0].job_id.as_str()), (ORDER, job_id.as_str()));
     assert_eq!(settled[0].outcome(), JobOutcome::Delivered);
     let job = service.job(&job_id).await;
     assert_eq!(
@@ -55,21 +52,14 @@ async fn a_digest_is_delivered(backend: Backend) {
     assert_eq!(sent, keys);
     for section in &told.sections {
         let blocks: Vec<Block> = serde_json::from_str(&section.blocks_json).unwrap();
-        assert!(
-            blocks.iter().any(|block| matches!(block, Block::Quote { .. })),
-            "{section:?}"
-        );
+        assert!(blocks.iter().any(|block| matches!(block, Block::Quote { .. })), "{section:?}");
         assert_eq!(section.writer, "digest");
         assert!(!followed_text(&events, &section.key).is_empty());
     }
     let formats: Vec<ExportFormat> = told.exports.iter().map(|(format, _)| *format).collect();
     assert_eq!(formats, [ExportFormat::Pdf, ExportFormat::Markdown]);
     assert!(told.exports[0].1.starts_with(b"%PDF-"));
-    assert!(
-        String::from_utf8(told.exports[1].1.clone())
-            .unwrap()
-            .starts_with("# Paper and ink")
-    );
+    assert!(String::from_utf8(told.exports[1].1.clone()).unwrap().starts_with("# Paper and ink"));
     let (status, pages, _) = told.reports.last().unwrap().clone();
     assert_eq!((status, pages), (DocumentStatus::Completed, job.counted_pages));
     assert!((4..=6).contains(&pages), "{pages} pages");
@@ -82,14 +72,8 @@ async fn a_document_for_a_model_that_is_not_set_up_fails_with_the_reason(backend
     let events = service.events(&job_id, 0).await;
     assert_eq!(of_kind(&events, "failed")[0]["reason"], "no_model");
     let job = service.job(&job_id).await;
-    assert_eq!(
-        job.failure,
-        "this document needs a language model, and none is set up here"
-    );
-    assert_eq!(
-        stage.payment.wait_settled(1).await[0].outcome(),
-        JobOutcome::Failed
-    );
+    assert_eq!(job.failure, "this document needs a language model, and none is set up here");
+    assert_eq!(stage.payment.wait_settled(1).await[0].outcome(), JobOutcome::Failed);
 }
 
 async fn a_refusal_of_the_model_fails_the_job_and_settles_once(backend: Backend) {
@@ -103,10 +87,7 @@ async fn a_refusal_of_the_model_fails_the_job_and_settles_once(backend: Backend)
     let events = service.events(&job_id, 0).await;
     assert_whole(&events, 1, "failed");
     assert_eq!(of_kind(&events, "retrying").len(), 0);
-    assert_eq!(
-        stage.payment.wait_settled(1).await[0].outcome(),
-        JobOutcome::Failed
-    );
+    assert_eq!(stage.payment.wait_settled(1).await[0].outcome(), JobOutcome::Failed);
     assert_eq!(service.job(&job_id).await.status(), JobStatus::Failed);
     // The relay posts both messages in one pass, so that after one more pass nothing can come.
     service.start_order("order-2", DOCUMENT, 6).await.unwrap();
@@ -117,18 +98,13 @@ async fn a_refusal_of_the_model_fails_the_job_and_settles_once(backend: Backend)
 
 async fn a_job_that_waits_is_cancelled_at_once(backend: Backend) {
     let stage = Stage::digest(backend).await;
-    let mut service = stage
-        .start_with(quire_clock::World::system(), |config| config.concurrency = 0)
-        .await;
+    let mut service = stage.start_with(quire_clock::World::system(), |config| config.concurrency = 0).await;
     let job_id = service.start_paid().await;
     let job = service.cancel(&job_id).await;
     assert_eq!(job.status(), JobStatus::Cancelled);
     assert_eq!(service.cancel(&job_id).await, job);
     assert_whole(&service.events(&job_id, 0).await, 1, "cancelled");
-    assert_eq!(
-        stage.payment.wait_settled(1).await[0].outcome(),
-        JobOutcome::Cancelled
-    );
+    assert_eq!(stage.payment.wait_settled(1).await[0].outcome(), JobOutcome::Cancelled);
 }
 
 async fn a_job_that_runs_is_cancelled_in_the_middle_of_a_section(backend: Backend) {
@@ -144,10 +120,7 @@ async fn a_job_that_runs_is_cancelled_in_the_middle_of_a_section(backend: Backen
     service.cancel(&job_id).await;
     let events = service.events(&job_id, 0).await;
     assert_whole(&events, 1, "cancelled");
-    assert_eq!(
-        stage.payment.wait_settled(1).await[0].outcome(),
-        JobOutcome::Cancelled
-    );
+    assert_eq!(stage.payment.wait_settled(1).await[0].outcome(), JobOutcome::Cancelled);
     assert_eq!(stage.document.times_sent("1.2"), 0);
 }
 
@@ -157,24 +130,13 @@ async fn a_finished_job_cannot_be_cancelled(backend: Backend) {
     let job_id = service.start_paid().await;
     service.events(&job_id, 0).await;
     assert_eq!(service.cancel(&job_id).await.status(), JobStatus::Completed);
-    assert_eq!(
-        stage.payment.wait_settled(1).await[0].outcome(),
-        JobOutcome::Delivered
-    );
-    assert_eq!(
-        stage.document.statuses(),
-        [DocumentStatus::Generating, DocumentStatus::Completed]
-    );
+    assert_eq!(stage.payment.wait_settled(1).await[0].outcome(), JobOutcome::Delivered);
+    assert_eq!(stage.document.statuses(), [DocumentStatus::Generating, DocumentStatus::Completed]);
 }
 
 async fn a_settlement_is_repeated_until_payment_takes_it(backend: Backend) {
     let stage = Stage::digest(backend).await;
-    stage
-        .payment
-        .refuse
-        .lock()
-        .unwrap()
-        .extend([Status::unavailable("down"), Status::not_found("odd")]);
+    stage.payment.refuse.lock().unwrap().extend([Status::unavailable("down"), Status::not_found("odd")]);
     let mut service = stage.start().await;
     let job_id = service.start_paid().await;
     service.events(&job_id, 0).await;

@@ -40,27 +40,19 @@ async fn the_text_that_is_followed_is_the_text_that_is_written(backend: Backend)
         assert_eq!(followed_text(&events, key), plain(key));
     }
     let planned = of_kind(&events, "planned");
-    assert_eq!(
-        (planned[0]["chapters"].as_i64(), planned[0]["sections"].as_i64()),
-        (Some(2), Some(4))
-    );
+    assert_eq!((planned[0]["chapters"].as_i64(), planned[0]["sections"].as_i64()), (Some(2), Some(4)));
 }
 
 async fn many_jobs_at_once_leave_no_gap_in_any_log(backend: Backend) {
     let stage = Stage::openai(backend, FakeModel::start(willing).await).await;
-    let mut service = stage
-        .start_with(World::system(), |config| config.concurrency = 4)
-        .await;
+    let mut service = stage.start_with(World::system(), |config| config.concurrency = 4).await;
     let mut ids = Vec::new();
     for number in 0..8 {
         let (order, document) = (format!("order-{number}"), format!("document-{number}"));
         ids.push(service.start_order(&order, &document, 6).await.unwrap().job_id);
     }
     let followers = ids.iter().map(|job_id| {
-        let request = service.as_admin(pb::WatchJobRequest {
-            job_id: job_id.clone(),
-            after_seq: 0,
-        });
+        let request = service.as_admin(pb::WatchJobRequest { job_id: job_id.clone(), after_seq: 0 });
         let mut client = service.client.clone();
         async move {
             let mut stream = client.watch_job(request).await.unwrap().into_inner();
@@ -75,31 +67,18 @@ async fn many_jobs_at_once_leave_no_gap_in_any_log(backend: Backend) {
         assert_whole(&events, 1, "completed");
         assert_eq!(of_kind(&events, "section_done").len(), KEYS.len());
     }
-    let mut settled: Vec<String> = stage
-        .payment
-        .wait_settled(8)
-        .await
-        .into_iter()
-        .map(|one| one.order_id)
-        .collect();
+    let mut settled: Vec<String> =
+        stage.payment.wait_settled(8).await.into_iter().map(|one| one.order_id).collect();
     settled.sort();
-    assert_eq!(
-        settled,
-        (0..8).map(|number| format!("order-{number}")).collect::<Vec<_>>()
-    );
+    assert_eq!(settled, (0..8).map(|number| format!("order-{number}")).collect::<Vec<_>>());
 }
 
 async fn a_follower_is_let_go_when_the_service_stops(backend: Backend) {
     let stage = Stage::digest(backend).await;
-    let mut service = stage
-        .start_with(World::system(), |config| config.concurrency = 0)
-        .await;
+    let mut service = stage.start_with(World::system(), |config| config.concurrency = 0).await;
     let job_id = service.start_paid().await;
     let mut stream = service.watch(&job_id, 0).await;
-    assert_eq!(
-        stream.message().await.unwrap().unwrap().event.unwrap().kind,
-        "queued"
-    );
+    assert_eq!(stream.message().await.unwrap().unwrap().event.unwrap().kind, "queued");
     service.stop().await;
     assert!(stream.message().await.unwrap().is_none());
 }

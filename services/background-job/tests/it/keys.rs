@@ -19,10 +19,7 @@ impl Keys {
     pub fn new() -> Self {
         let pair = Ed25519KeyPair::generate().unwrap();
         let pkcs8 = pair.to_pkcs8().unwrap().as_ref().to_vec();
-        Self {
-            pkcs8,
-            public: pair.public_key().as_ref().to_vec(),
-        }
+        Self { pkcs8, public: pair.public_key().as_ref().to_vec() }
     }
 
     pub fn authorize<T>(&self, user: &str, role: Role, message: T) -> Request<T> {
@@ -43,9 +40,7 @@ impl Keys {
         let key = jsonwebtoken::EncodingKey::from_ed_der(&self.pkcs8);
         let token = jsonwebtoken::encode(&header, &claims, &key).unwrap();
         let mut request = Request::new(message);
-        request
-            .metadata_mut()
-            .insert("authorization", format!("Bearer {token}").parse().unwrap());
+        request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
         request
     }
 }
@@ -53,9 +48,6 @@ impl Keys {
 #[async_trait]
 impl KeySource for Keys {
     async fn fetch(&self) -> Result<Vec<PublicKey>, Fault> {
-        Ok(vec![PublicKey {
-            kid: KID.to_owned(),
-            bytes: self.public.clone(),
-        }])
+        Ok(vec![PublicKey { kid: KID.to_owned(), bytes: self.public.clone() }])
     }
 }

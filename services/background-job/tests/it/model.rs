@@ -60,9 +60,7 @@ impl FakeModel {
             requests: Arc::default(),
             url,
         };
-        let router = Router::new()
-            .route("/v1/chat/completions", post(complete))
-            .with_state(model.clone());
+        let router = Router::new().route("/v1/chat/completions", post(complete)).with_state(model.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
         model
     }
@@ -128,13 +126,7 @@ fn answer(reply: Reply) -> Response {
         Reply::Hangs(text) => (vec![Bytes::from(delta(&text))], true),
         Reply::Waits(first, released, second) => {
             sign = Some(released);
-            (
-                vec![
-                    Bytes::from(delta(&first)),
-                    Bytes::from(delta(&second) + &end("stop")),
-                ],
-                false,
-            )
+            (vec![Bytes::from(delta(&first)), Bytes::from(delta(&second) + &end("stop"))], false)
         }
         Reply::Refuses(status, retry_after) => {
             let mut response = Response::builder().status(StatusCode::from_u16(status).unwrap());
@@ -157,10 +149,7 @@ fn answer(reply: Reply) -> Response {
             std::future::pending::<()>().await;
         }
     };
-    Response::builder()
-        .header("content-type", "text/event-stream")
-        .body(Body::from_stream(stream))
-        .unwrap()
+    Response::builder().header("content-type", "text/event-stream").body(Body::from_stream(stream)).unwrap()
 }
 
 /// An event that says a piece of text.

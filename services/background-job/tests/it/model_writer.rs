@@ -50,12 +50,7 @@ async fn characters_split_between_pieces_stay_whole(backend: Backend) {
     let events = service.events(&job_id, 0).await;
     assert_whole(&events, 1, "completed");
     assert_eq!(followed_text(&events, "1.1"), UMLAUTS);
-    assert_eq!(
-        inlines(&blocks(&stage, "1.1")),
-        [Inline::Text {
-            text: UMLAUTS.to_owned()
-        }]
-    );
+    assert_eq!(inlines(&blocks(&stage, "1.1")), [Inline::Text { text: UMLAUTS.to_owned() }]);
 }
 
 async fn an_answer_that_breaks_off_is_asked_for_again(backend: Backend) {
@@ -68,10 +63,7 @@ async fn an_answer_that_breaks_off_is_asked_for_again(backend: Backend) {
     let job_id = service.start_paid().await;
     let events = service.events(&job_id, 0).await;
     assert_whole(&events, 1, "completed");
-    assert_eq!(
-        of_kind(&events, "retrying")[0]["reason"],
-        "the model's answer broke off"
-    );
+    assert_eq!(of_kind(&events, "retrying")[0]["reason"], "the model's answer broke off");
     assert_eq!(followed_text(&events, "1.2"), plain("1.2"));
     assert_eq!(stage.document.times_sent("1.2"), 1);
 }
@@ -106,26 +98,16 @@ async fn citations_are_kept_and_made_up_ones_are_asked_for_again(backend: Backen
     assert_whole(&events, 1, "completed");
     assert_eq!(stage.model.as_ref().unwrap().calls("1.1"), 2);
     assert_eq!(followed_text(&events, "1.1"), "It was made of rags [S2].");
-    let cited: Vec<String> = blocks(&stage, "1.1")
-        .iter()
-        .flat_map(Block::cites)
-        .map(|cite| cite.source.clone())
-        .collect();
+    let cited: Vec<String> =
+        blocks(&stage, "1.1").iter().flat_map(Block::cites).map(|cite| cite.source.clone()).collect();
     assert_eq!(cited, ["source-keeping-books-and-paper.txt"]);
     // A second try with made-up markers is taken without them.
     assert_eq!(stage.model.as_ref().unwrap().calls("1.2"), 2);
     let text = serde_json::to_string(&blocks(&stage, "1.2")).unwrap();
     assert!(!text.contains("S7"), "{text}");
     let books = press.books.lock().unwrap();
-    let references: Vec<&str> = books[0]
-        .references
-        .iter()
-        .map(|reference| reference.text.as_str())
-        .collect();
-    assert_eq!(
-        references,
-        ["keeping-books-and-paper.txt", "from-sheet-to-page.md"]
-    );
+    let references: Vec<&str> = books[0].references.iter().map(|reference| reference.text.as_str()).collect();
+    assert_eq!(references, ["keeping-books-and-paper.txt", "from-sheet-to-page.md"]);
 }
 
 async fn an_outline_that_cannot_be_read_is_mended_once(backend: Backend) {
@@ -159,13 +141,7 @@ async fn sections_know_the_outline_and_what_is_written_before(backend: Backend) 
     assert_eq!(requests.len(), 1 + KEYS.len());
     assert!(OUTLINE.contains("Oil"));
     let last = requests[4]["messages"][1]["content"].as_str().unwrap();
-    for part in [
-        "Paper and ink",
-        "2.2 Oil",
-        "1.1: The text of section 1.1.",
-        "[S1] ",
-        "about 322 words",
-    ] {
+    for part in ["Paper and ink", "2.2 Oil", "1.1: The text of section 1.1.", "[S1] ", "about 322 words"] {
         assert!(last.contains(part), "{part} is missing in {last}");
     }
     assert_eq!(requests[4]["stream_options"]["include_usage"], true);

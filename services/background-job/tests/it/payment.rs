@@ -19,10 +19,7 @@ pub struct FakePayment {
 
 impl FakePayment {
     pub fn new() -> Self {
-        Self {
-            settled: watch::channel(Vec::new()).0,
-            refuse: Arc::default(),
-        }
+        Self { settled: watch::channel(Vec::new()).0, refuse: Arc::default() }
     }
 
     pub fn settled(&self) -> Vec<pb::SettleOrderRequest> {
@@ -32,11 +29,7 @@ impl FakePayment {
     /// Waits until `count` settlements were taken, and gives them.
     pub async fn wait_settled(&self, count: usize) -> Vec<pb::SettleOrderRequest> {
         let mut settled = self.settled.subscribe();
-        settled
-            .wait_for(|settled| settled.len() >= count)
-            .await
-            .unwrap()
-            .clone()
+        settled.wait_for(|settled| settled.len() >= count).await.unwrap().clone()
     }
 }
 
@@ -67,11 +60,8 @@ impl PaymentService for FakePayment {
         if let Some(refusal) = self.refuse.lock().unwrap().pop_front() {
             return Err(refusal);
         }
-        self.settled
-            .send_modify(|settled| settled.push(request.into_inner()));
-        Ok(Response::new(pb::SettleOrderResponse {
-            status: pb::OrderStatus::Delivered.into(),
-        }))
+        self.settled.send_modify(|settled| settled.push(request.into_inner()));
+        Ok(Response::new(pb::SettleOrderResponse { status: pb::OrderStatus::Delivered.into() }))
     }
 
     not_played! {

@@ -16,10 +16,7 @@ pub struct FixedPress {
 
 impl FixedPress {
     pub fn pages(pages: u32) -> Self {
-        Self {
-            pages,
-            books: Mutex::default(),
-        }
+        Self { pages, books: Mutex::default() }
     }
 }
 
@@ -50,12 +47,7 @@ impl Press for InProcessPress {
                 None => book,
             };
             let rendered = fitted.rendered;
-            Typeset {
-                pdf: rendered.pdf,
-                pages: rendered.pages,
-                book: printed,
-                headings: rendered.headings,
-            }
+            Typeset { pdf: rendered.pdf, pages: rendered.pages, book: printed, headings: rendered.headings }
         });
         Ok(task.await.unwrap())
     }

@@ -31,13 +31,7 @@ async fn an_overloaded_model_is_asked_again(backend: Backend) {
     let events = service.events(&job_id, 0).await;
     assert_whole(&events, 1, "completed");
     let retries = of_kind(&events, "retrying");
-    assert_eq!(
-        retries
-            .iter()
-            .map(|retry| retry["retry"].as_i64().unwrap())
-            .collect::<Vec<_>>(),
-        [1, 2]
-    );
+    assert_eq!(retries.iter().map(|retry| retry["retry"].as_i64().unwrap()).collect::<Vec<_>>(), [1, 2]);
     assert_eq!(retries[0]["reason"], "the model's endpoint answered 429");
     assert!(retries[0]["delay_ms"].as_i64().unwrap() >= 10);
     let model = stage.model.as_ref().unwrap();
@@ -57,10 +51,7 @@ async fn a_step_is_tried_eight_times(backend: Backend) {
     assert_whole(&events, 1, "failed");
     assert_eq!(of_kind(&events, "failed")[0]["reason"], "retries_exhausted");
     assert_eq!(stage.model.as_ref().unwrap().calls("1.1"), 8);
-    assert_eq!(
-        stage.payment.wait_settled(1).await[0].outcome(),
-        JobOutcome::Failed
-    );
+    assert_eq!(stage.payment.wait_settled(1).await[0].outcome(), JobOutcome::Failed);
 }
 
 async fn a_section_that_document_does_not_take_is_not_written_again(backend: Backend) {
@@ -92,8 +83,5 @@ async fn a_step_that_breaks_the_worker_three_times_ends_the_job(backend: Backend
     assert_eq!(of_kind(&events, "failed")[0]["reason"], "poison");
     assert_eq!(press.tries.load(Ordering::SeqCst), 3);
     assert_eq!(service.job(&job_id).await.status(), JobStatus::Failed);
-    assert_eq!(
-        stage.payment.wait_settled(1).await[0].outcome(),
-        JobOutcome::Failed
-    );
+    assert_eq!(stage.payment.wait_settled(1).await[0].outcome(), JobOutcome::Failed);
 }

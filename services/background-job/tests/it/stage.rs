@@ -64,14 +64,8 @@ impl Stage {
 
     pub async fn new(backend: Backend, writer: &str, model: Option<FakeModel>) -> Self {
         const TEXTS: [(&str, &str); 2] = [
-            (
-                "from-sheet-to-page.md",
-                include_str!("../../../../samples/from-sheet-to-page.md"),
-            ),
-            (
-                "keeping-books-and-paper.txt",
-                include_str!("../../../../samples/keeping-books-and-paper.txt"),
-            ),
+            ("from-sheet-to-page.md", include_str!("../../../../samples/from-sheet-to-page.md")),
+            ("keeping-books-and-paper.txt", include_str!("../../../../samples/keeping-books-and-paper.txt")),
         ];
         let source = |(name, text): &(&str, &str)| doc::Source {
             id: format!("source-{name}"),
@@ -126,16 +120,9 @@ impl Stage {
     /// Makes every lease run out, as time would.
     pub async fn expire_leases(&self) {
         let url = self.database.url();
-        let table = if url.starts_with("postgres") {
-            "job.job_leases"
-        } else {
-            "job_leases"
-        };
+        let table = if url.starts_with("postgres") { "job.job_leases" } else { "job_leases" };
         let connection = sea_orm::Database::connect(url).await.unwrap();
-        connection
-            .execute_unprepared(&format!("UPDATE {table} SET expires_at = 0"))
-            .await
-            .unwrap();
+        connection.execute_unprepared(&format!("UPDATE {table} SET expires_at = 0")).await.unwrap();
         connection.close().await.unwrap();
     }
 
@@ -174,33 +161,19 @@ impl Stage {
         listener.set_nonblocking(true).unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let shutdown = CancellationToken::new();
-        let parts = Parts {
-            keys: self.keys.clone(),
-            press: self.press.clone(),
-        };
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .unwrap();
+        let parts = Parts { keys: self.keys.clone(), press: self.press.clone() };
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let (ended, done) = tokio::sync::oneshot::channel();
         let token = shutdown.clone();
         runtime.spawn(async move {
             let listener = TcpListener::from_std(listener).unwrap();
-            quire_background_job::serve_with(config, parts, world, listener, token)
-                .await
-                .unwrap();
+            quire_background_job::serve_with(config, parts, world, listener, token).await.unwrap();
             let _ = ended.send(());
         });
         let channel = Channel::from_shared(url).unwrap().connect_lazy();
         let client = JobServiceClient::new(channel);
-        Service {
-            client,
-            keys: self.keys.clone(),
-            shutdown,
-            runtime: Some(runtime),
-            done,
-        }
+        Service { client, keys: self.keys.clone(), shutdown, runtime: Some(runtime), done }
     }
 }
 
@@ -249,45 +222,17 @@ impl Service {
     }
 
     pub async fn job(&mut self, job_id: &str) -> pb::Job {
-        let request = self.as_user(
-            OWNER,
-            pb::GetJobRequest {
-                job_id: job_id.to_owned(),
-            },
-        );
-        self.client
-            .get_job(request)
-            .await
-            .unwrap()
-            .into_inner()
-            .job
-            .unwrap()
+        let request = self.as_user(OWNER, pb::GetJobRequest { job_id: job_id.to_owned() });
+        self.client.get_job(request).await.unwrap().into_inner().job.unwrap()
     }
 
     pub async fn cancel(&mut self, job_id: &str) -> pb::Job {
-        let request = self.as_user(
-            OWNER,
-            pb::CancelJobRequest {
-                job_id: job_id.to_owned(),
-            },
-        );
-        self.client
-            .cancel_job(request)
-            .await
-            .unwrap()
-            .into_inner()
-            .job
-            .unwrap()
+        let request = self.as_user(OWNER, pb::CancelJobRequest { job_id: job_id.to_owned() });
+        self.client.cancel_job(request).await.unwrap().into_inner().job.unwrap()
     }
 
     pub async fn watch(&mut self, job_id: &str, after_seq: i64) -> Streaming<pb::WatchJobResponse> {
-        let request = self.as_user(
-            OWNER,
-            pb::WatchJobRequest {
-                job_id: job_id.to_owned(),
-                after_seq,
-            },
-        );
+        let request = self.as_user(OWNER, pb::WatchJobRequest { job_id: job_id.to_owned(), after_seq });
         self.client.watch_job(request).await.unwrap().into_inner()
     }
 
@@ -326,9 +271,7 @@ impl Drop for Service {
 /// The data of all events of a kind.
 pub fn of_kind(events: &[pb::JobEvent], kind: &str) -> Vec<serde_json::Value> {
     let those = events.iter().filter(|event| event.kind == kind);
-    those
-        .map(|event| serde_json::from_str(&event.data_json).unwrap())
-        .collect()
+    those.map(|event| serde_json::from_str(&event.data_json).unwrap()).collect()
 }
 
 /// Fails unless the events are numbered from `first` without gaps and end with `last`.
@@ -336,11 +279,7 @@ pub fn assert_whole(events: &[pb::JobEvent], first: i64, last: &str) {
     let seqs: Vec<i64> = events.iter().map(|event| event.seq).collect();
     let expected: Vec<i64> = (first..).take(seqs.len()).collect();
     assert_eq!(seqs, expected);
-    assert_eq!(
-        events.last().map(|event| event.kind.as_str()),
-        Some(last),
-        "{events:#?}"
-    );
+    assert_eq!(events.last().map(|event| event.kind.as_str()), Some(last), "{events:#?}");
     let percents: Vec<i64> = events
         .iter()
         .filter_map(|event| {

@@ -16,15 +16,9 @@ pub struct Resolved {
 
 /// Resolves every marker in running text; code stays as it is.
 pub fn resolve(blocks: Vec<Block>, sources: &[SourceText]) -> Resolved {
-    let mut resolver = Resolver {
-        sources,
-        unknown: Vec::new(),
-    };
+    let mut resolver = Resolver { sources, unknown: Vec::new() };
     let blocks = blocks.into_iter().map(|block| resolver.block(block)).collect();
-    Resolved {
-        blocks,
-        unknown: resolver.unknown,
-    }
+    Resolved { blocks, unknown: resolver.unknown }
 }
 
 struct Resolver<'a> {
@@ -35,14 +29,12 @@ struct Resolver<'a> {
 impl Resolver<'_> {
     fn block(&mut self, block: Block) -> Block {
         match block {
-            Block::Paragraph { inlines, optional } => Block::Paragraph {
-                inlines: self.inlines(inlines),
-                optional,
-            },
-            Block::List { ordered, items } => Block::List {
-                ordered,
-                items: items.into_iter().map(|item| self.inlines(item)).collect(),
-            },
+            Block::Paragraph { inlines, optional } => {
+                Block::Paragraph { inlines: self.inlines(inlines), optional }
+            }
+            Block::List { ordered, items } => {
+                Block::List { ordered, items: items.into_iter().map(|item| self.inlines(item)).collect() }
+            }
             Block::Table { header, rows } => Block::Table {
                 header: header.into_iter().map(|cell| self.inlines(cell)).collect(),
                 rows: rows
@@ -57,10 +49,7 @@ impl Resolver<'_> {
                     Inline::Text { text } => Some(text),
                     _ => None,
                 });
-                Block::Heading {
-                    level,
-                    text: text.collect::<String>().trim().to_owned(),
-                }
+                Block::Heading { level, text: text.collect::<String>().trim().to_owned() }
             }
             other @ (Block::Quote { .. } | Block::Code { .. }) => other,
         }
@@ -110,9 +99,8 @@ impl Resolver<'_> {
     }
 
     fn cite(&self, part: &str) -> Option<Cite> {
-        let mut numbers = part
-            .split(|character: char| !character.is_ascii_digit())
-            .filter(|run| !run.is_empty());
+        let mut numbers =
+            part.split(|character: char| !character.is_ascii_digit()).filter(|run| !run.is_empty());
         let named = part.trim_start().starts_with(['S', 's']);
         let number: usize = numbers.next().filter(|_| named)?.parse().ok()?;
         let page: Option<usize> = numbers.next().map(|page| page.parse()).transpose().ok()?;
@@ -124,10 +112,7 @@ impl Resolver<'_> {
             }
             _ => None,
         };
-        Some(Cite {
-            source: source.id.clone(),
-            page,
-        })
+        Some(Cite { source: source.id.clone(), page })
     }
 }
 
@@ -138,9 +123,7 @@ fn next_marker(text: &str) -> Option<(&str, &str, &str)> {
         let inside = &text[open + 1..];
         let mut characters = inside.trim_start().chars();
         let begins = matches!(characters.next(), Some('S' | 's'))
-            && characters
-                .next()
-                .is_some_and(|character| character.is_ascii_digit());
+            && characters.next().is_some_and(|character| character.is_ascii_digit());
         match inside.find([']', '[']) {
             Some(close) if begins && inside[close..].starts_with(']') => {
                 return Some((&text[..open], &inside[..close], &inside[close + 1..]));
@@ -166,12 +149,8 @@ mod tests {
     }
 
     fn resolved(text: &str) -> (Vec<Inline>, Vec<String>) {
-        let block = Block::Paragraph {
-            inlines: vec![Inline::Text {
-                text: text.to_owned(),
-            }],
-            optional: None,
-        };
+        let block =
+            Block::Paragraph { inlines: vec![Inline::Text { text: text.to_owned() }], optional: None };
         let resolved = resolve(vec![block], &sources());
         match resolved.blocks.into_iter().next() {
             Some(Block::Paragraph { inlines, .. }) => (inlines, resolved.unknown),
@@ -180,56 +159,29 @@ mod tests {
     }
 
     fn cite(source: &str, page: Option<u32>) -> Inline {
-        Inline::Cite {
-            cite: Cite {
-                source: source.to_owned(),
-                page,
-            },
-        }
+        Inline::Cite { cite: Cite { source: source.to_owned(), page } }
     }
 
     #[test]
     fn markers_in_all_their_spellings_become_citations() {
-        for marker in [
-            "[S1 p. 3]",
-            "[S1, p.3]",
-            "[S1 pp. 3-4]",
-            "[ s1\np. 3 ]",
-            "[S1 S. 3]",
-        ] {
+        for marker in ["[S1 p. 3]", "[S1, p.3]", "[S1 pp. 3-4]", "[ s1\np. 3 ]", "[S1 S. 3]"] {
             let (inlines, unknown) = resolved(&format!("True {marker}."));
             assert_eq!(inlines[1], cite("a", Some(3)), "{marker}");
             assert_eq!(unknown, Vec::<String>::new());
         }
-        assert_eq!(
-            resolved("[S1 p. 3; S2 p. 9]").0,
-            [cite("a", Some(3)), cite("b", None)]
-        );
+        assert_eq!(resolved("[S1 p. 3; S2 p. 9]").0, [cite("a", Some(3)), cite("b", None)]);
     }
 
     #[test]
     fn markers_that_point_nowhere_are_taken_out_and_reported() {
         let (inlines, unknown) = resolved("One [S1 p. 5]. Two [S3]. Three [S0 p. 1].");
-        assert_eq!(
-            inlines,
-            [Inline::Text {
-                text: "One. Two. Three.".to_owned()
-            }]
-        );
+        assert_eq!(inlines, [Inline::Text { text: "One. Two. Three.".to_owned() }]);
         assert_eq!(unknown, ["[S1 p. 5]", "[S3]", "[S0 p. 1]"]);
     }
 
     #[test]
     fn other_brackets_stay() {
         let text = "an [aside], [Sic], [s], a [[S";
-        assert_eq!(
-            resolved(text),
-            (
-                vec![Inline::Text {
-                    text: text.to_owned()
-                }],
-                Vec::new()
-            )
-        );
+        assert_eq!(resolved(text), (vec![Inline::Text { text: text.to_owned() }], Vec::new()));
     }
 }

@@ -37,24 +37,15 @@ pub struct Message {
 
 impl Message {
     pub fn system(content: impl Into<String>) -> Self {
-        Self {
-            role: "system",
-            content: content.into(),
-        }
+        Self { role: "system", content: content.into() }
     }
 
     pub fn user(content: impl Into<String>) -> Self {
-        Self {
-            role: "user",
-            content: content.into(),
-        }
+        Self { role: "user", content: content.into() }
     }
 
     pub fn assistant(content: impl Into<String>) -> Self {
-        Self {
-            role: "assistant",
-            content: content.into(),
-        }
+        Self { role: "assistant", content: content.into() }
     }
 }
 
@@ -96,41 +87,28 @@ impl Model {
     /// Retryable when the endpoint does not answer, is overloaded or breaks off; else the endpoint refuses.
     #[tracing::instrument(name = "model", skip_all, fields(model = self.settings.model))]
     pub async fn ask(&self, messages: &[Message], sink: &Sink) -> Result<Answer, WriteError> {
-        let url = format!(
-            "{}/chat/completions",
-            self.settings.base_url.as_str().trim_end_matches('/')
-        );
+        let url = format!("{}/chat/completions", self.settings.base_url.as_str().trim_end_matches('/'));
         let body = json!({
             "model": self.settings.model,
             "messages": messages,
             "stream": true,
             "stream_options": { "include_usage": true },
         });
-        let mut request = self
-            .http
-            .post(url)
-            .header("accept", "text/event-stream")
-            .json(&body);
+        let mut request = self.http.post(url).header("accept", "text/event-stream").json(&body);
         if let Some(key) = &self.settings.api_key {
             request = request.bearer_auth(key.expose_secret());
         }
         let response = tokio::time::timeout(NO_PROGRESS, request.send()).await;
-        let response = response
-            .map_err(|_| stalled())?
-            .map_err(|error| unreachable(&error))?;
+        let response = response.map_err(|_| stalled())?.map_err(|error| unreachable(&error))?;
         refusal(&response)?;
         let mut stream = response.bytes_stream();
         let mut parser = Parser::default();
         let mut answer = Collected::default();
         loop {
-            let piece = tokio::time::timeout(NO_PROGRESS, stream.next())
-                .await
-                .map_err(|_| stalled())?;
+            let piece = tokio::time::timeout(NO_PROGRESS, stream.next()).await.map_err(|_| stalled())?;
             let Some(piece) = piece else { break };
             let piece = piece.map_err(|error| unreachable(&error))?;
-            let events = parser
-                .push(&piece)
-                .map_err(|error| WriteError::retry(error.to_string()))?;
+            let events = parser.push(&piece).map_err(|error| WriteError::retry(error.to_string()))?;
             for event in events {
                 if event.trim() == "[DONE]" {
                     answer.done = true;
@@ -199,10 +177,7 @@ impl Collected {
             ));
         }
         if let Some(usage) = chunk.usage {
-            self.usage = Usage {
-                input_tokens: usage.prompt_tokens,
-                output_tokens: usage.completion_tokens,
-            };
+            self.usage = Usage { input_tokens: usage.prompt_tokens, output_tokens: usage.completion_tokens };
         }
         let Some(choice) = chunk.choices.into_iter().next() else {
             return Ok(None);
@@ -238,19 +213,12 @@ impl Collected {
         if self.text.trim().is_empty() {
             return Err(WriteError::retry("the model's answer was empty"));
         }
-        Ok(Answer {
-            text: self.text,
-            cut,
-            usage: self.usage,
-        })
+        Ok(Answer { text: self.text, cut, usage: self.usage })
     }
 }
 
 fn stalled() -> WriteError {
-    WriteError::retry(format!(
-        "the model sent nothing for {} seconds",
-        NO_PROGRESS.as_secs()
-    ))
+    WriteError::retry(format!("the model sent nothing for {} seconds", NO_PROGRESS.as_secs()))
 }
 
 /// The error's own text may hold the address with a password in it.
@@ -273,18 +241,13 @@ fn refusal(response: &reqwest::Response) -> Result<(), WriteError> {
         || status == StatusCode::REQUEST_TIMEOUT
         || status.is_server_error()
     {
-        let after = response
-            .headers()
-            .get("retry-after")
-            .and_then(|value| value.to_str().ok());
+        let after = response.headers().get("retry-after").and_then(|value| value.to_str().ok());
         let after = after.and_then(|value| value.trim().parse::<f64>().ok());
         let after = after.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
         let reason = format!("the model's endpoint answered {}", status.as_u16());
         return Err(WriteError::Retry { reason, after });
     }
-    let sentence = format!(
-        "the language model's endpoint refused the request with status {}",
-        status.as_u16()
-    );
+    let sentence =
+        format!("the language model's endpoint refused the request with status {}", status.as_u16());
     Err(WriteError::failed("model_refused", sentence))
 }

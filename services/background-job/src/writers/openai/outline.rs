@@ -59,28 +59,18 @@ pub fn parse(
     if !wished.is_empty() && wished.len() != chapters.len() {
         return Err(OutlineError::Chapters(wished.len()));
     }
-    if chapters
-        .iter()
-        .map(|chapter| chapter.sections.len())
-        .sum::<usize>()
-        > max_sections
-    {
+    if chapters.iter().map(|chapter| chapter.sections.len()).sum::<usize>() > max_sections {
         return Err(OutlineError::TooMany(max_sections));
     }
     let mut planned = Vec::with_capacity(chapters.len());
     for (at, chapter) in chapters.iter().enumerate() {
         let mut sections = Vec::with_capacity(chapter.sections.len());
         for (section, number) in chapter.sections.iter().zip(1..) {
-            sections.push(PlannedSection {
-                key: format!("{}.{number}", at + 1),
-                title: Some(title(section)?),
-            });
+            sections
+                .push(PlannedSection { key: format!("{}.{number}", at + 1), title: Some(title(section)?) });
         }
         let wished = wished.get(at).map_or(chapter.title.as_str(), String::as_str);
-        planned.push(PlannedChapter {
-            title: title(wished)?,
-            sections,
-        });
+        planned.push(PlannedChapter { title: title(wished)?, sections });
     }
     Ok(planned)
 }
@@ -88,9 +78,7 @@ pub fn parse(
 /// Without the number that models like to put before it: numbers are printed by the template.
 fn title(raw: &str) -> Result<String, OutlineError> {
     let title = raw.trim().trim_start_matches('#').trim();
-    let number = title
-        .find(|character: char| !(character.is_ascii_digit() || character == '.'))
-        .unwrap_or(0);
+    let number = title.find(|character: char| !(character.is_ascii_digit() || character == '.')).unwrap_or(0);
     let numbered = title[..number].contains('.') && title[number..].starts_with(' ');
     let title = if numbered { title[number..].trim() } else { title };
     let length = title.chars().count();
@@ -115,10 +103,7 @@ mod tests {
         assert_eq!(chapters[0].sections[0].title.as_deref(), Some("Rags"));
         assert_eq!(
             chapters[1].sections[0],
-            PlannedSection {
-                key: "2.1".to_owned(),
-                title: Some("2026 in print".to_owned())
-            }
+            PlannedSection { key: "2.1".to_owned(), title: Some("2026 in print".to_owned()) }
         );
     }
 
@@ -132,10 +117,7 @@ mod tests {
     #[test]
     fn what_is_no_outline_is_refused_with_the_reason() {
         assert!(matches!(parse("no", &[], 10), Err(OutlineError::Json(_))));
-        assert!(matches!(
-            parse("{\"chapters\":3}", &[], 10),
-            Err(OutlineError::Json(_))
-        ));
+        assert!(matches!(parse("{\"chapters\":3}", &[], 10), Err(OutlineError::Json(_))));
         assert_eq!(parse("{\"chapters\":[]}", &[], 10), Err(OutlineError::Empty));
         assert_eq!(parse(ANSWER, &[], 2), Err(OutlineError::TooMany(2)));
         let blank = "{\"chapters\":[{\"title\":\" \",\"sections\":[\"x\"]}]}";

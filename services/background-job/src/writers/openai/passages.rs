@@ -47,11 +47,7 @@ impl Passages {
         for (source, number) in sources.iter().zip(1..) {
             for (text, page) in source.pages.iter().zip(1..) {
                 let page = source.paged.then_some(page);
-                passages.extend(pieces(text).into_iter().map(|text| Passage {
-                    source: number,
-                    page,
-                    text,
-                }));
+                passages.extend(pieces(text).into_iter().map(|text| Passage { source: number, page, text }));
             }
         }
         let mut postings: HashMap<String, Vec<(usize, f64)>> = HashMap::new();
@@ -68,12 +64,7 @@ impl Passages {
             }
         }
         let mean_length = lengths.iter().sum::<f64>() / (lengths.len().max(1) as f64);
-        Self {
-            passages,
-            postings,
-            lengths,
-            mean_length,
-        }
+        Self { passages, postings, lengths, mean_length }
     }
 
     /// The best passages for a query, best first, at most `count`.
@@ -96,11 +87,7 @@ impl Passages {
         }
         let mut ranked: Vec<(usize, f64)> = scores.into_iter().collect();
         ranked.sort_by(|left, right| right.1.total_cmp(&left.1).then(left.0.cmp(&right.0)));
-        ranked
-            .into_iter()
-            .take(count)
-            .map(|(at, _)| &self.passages[at])
-            .collect()
+        ranked.into_iter().take(count).map(|(at, _)| &self.passages[at]).collect()
     }
 }
 
@@ -117,11 +104,8 @@ fn pieces(page: &str) -> Vec<String> {
         }
     }
     pieces.push(piece);
-    let tidy = pieces
-        .into_iter()
-        .map(|piece| piece.split_whitespace().collect::<Vec<_>>().join(" "));
-    tidy.filter(|piece| piece.chars().any(char::is_alphanumeric))
-        .collect()
+    let tidy = pieces.into_iter().map(|piece| piece.split_whitespace().collect::<Vec<_>>().join(" "));
+    tidy.filter(|piece| piece.chars().any(char::is_alphanumeric)).collect()
 }
 
 fn terms(text: &str) -> Vec<String> {
@@ -144,10 +128,7 @@ mod tests {
             paged,
         };
         Passages::build(&[
-            source(
-                true,
-                &["Paper is made from rags.", "Printing needs ink and paper."],
-            ),
+            source(true, &["Paper is made from rags.", "Printing needs ink and paper."]),
             source(false, &["Книги переплетают вручную. Переплётчик шьёт тетради."]),
         ])
     }

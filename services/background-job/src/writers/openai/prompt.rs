@@ -23,13 +23,7 @@ pub fn body_words(pages: u32) -> u32 {
 /// Sections that a document should have, and at most.
 pub fn section_counts(pages: u32) -> (u32, usize) {
     let wanted = (body_words(pages) / SECTION_WORDS).max(1);
-    (
-        wanted,
-        usize::try_from(wanted)
-            .unwrap_or(usize::MAX)
-            .saturating_mul(2)
-            .saturating_add(4),
-    )
+    (wanted, usize::try_from(wanted).unwrap_or(usize::MAX).saturating_mul(2).saturating_add(4))
 }
 
 /// Asks for an outline.
@@ -39,10 +33,7 @@ pub fn outline(task: &Task, passages: &[&Passage]) -> Vec<Message> {
     let _ = writeln!(ask, "Plan a document of {} pages.", task.pages);
     brief(&mut ask, task);
     if task.chapter_titles.is_empty() {
-        let _ = writeln!(
-            ask,
-            "Divide it into chapters with about {sections} sections in all."
-        );
+        let _ = writeln!(ask, "Divide it into chapters with about {sections} sections in all.");
     } else {
         let _ = writeln!(
             ask,
@@ -75,28 +66,17 @@ pub fn section(
     (chapter, section): (&PlannedChapter, &PlannedSection),
     passages: &[&Passage],
 ) -> Vec<Message> {
-    let count = u32::try_from(order.plan.sections().count())
-        .unwrap_or(u32::MAX)
-        .max(1);
+    let count = u32::try_from(order.plan.sections().count()).unwrap_or(u32::MAX).max(1);
     let words = (body_words(task.pages) / count).max(80);
     let title = section.title.as_deref().unwrap_or(&chapter.title);
     let mut ask = String::new();
-    let _ = writeln!(
-        ask,
-        "Write section {} \"{title}\" of chapter \"{}\".",
-        section.key, chapter.title
-    );
+    let _ = writeln!(ask, "Write section {} \"{title}\" of chapter \"{}\".", section.key, chapter.title);
     brief(&mut ask, task);
     ask.push_str("The outline of the document:\n");
     for (number, chapter) in (1..).zip(&order.plan.chapters) {
         let _ = writeln!(ask, "{number} {}", chapter.title);
         for section in &chapter.sections {
-            let _ = writeln!(
-                ask,
-                "  {} {}",
-                section.key,
-                section.title.as_deref().unwrap_or_default()
-            );
+            let _ = writeln!(ask, "  {} {}", section.key, section.title.as_deref().unwrap_or_default());
         }
     }
     let told = &order.before[order.before.len().saturating_sub(REMEMBERED)..];

@@ -77,21 +77,15 @@ mod tests {
         assert_eq!(whole, ["{\"a\":\"übung 書\"}", "one\ntwo", "[DONE]"]);
         for size in 1..STREAM.len() {
             let mut parser = Parser::default();
-            let events: Vec<String> = STREAM
-                .as_bytes()
-                .chunks(size)
-                .flat_map(|piece| parser.push(piece).unwrap())
-                .collect();
+            let events: Vec<String> =
+                STREAM.as_bytes().chunks(size).flat_map(|piece| parser.push(piece).unwrap()).collect();
             assert_eq!(events, whole, "pieces of {size} bytes");
         }
     }
 
     #[test]
     fn an_event_that_is_cut_off_is_not_given() {
-        assert_eq!(
-            Parser::default().push(b"data: half").unwrap(),
-            Vec::<String>::new()
-        );
+        assert_eq!(Parser::default().push(b"data: half").unwrap(), Vec::<String>::new());
     }
 
     #[test]
