@@ -24,7 +24,11 @@ impl FromRequestParts<Arc<State>> for SignedIn {
 
     async fn from_request_parts(parts: &mut Parts, state: &Arc<State>) -> Result<Self, ApiError> {
         let missing = || {
-            Fault::new(Kind::Unauthenticated, "TOKEN_MISSING", "sign in first: send Authorization: Bearer <access token>")
+            Fault::new(
+                Kind::Unauthenticated,
+                "TOKEN_MISSING",
+                "sign in first: send Authorization: Bearer <access token>",
+            )
         };
         let header = parts.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
         let (scheme, token) = header.and_then(|header| header.split_once(' ')).ok_or_else(missing)?;

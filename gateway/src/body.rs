@@ -23,18 +23,27 @@ impl<S: Send + Sync> FromRequest<S> for Body {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
         let media_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        let media_type = media_type.unwrap_or("application/json").split(';').next().unwrap_or_default().trim();
+        let media_type =
+            media_type.unwrap_or("application/json").split(';').next().unwrap_or_default().trim();
         let json = media_type.eq_ignore_ascii_case("application/json") || media_type.ends_with("+json");
         if !json {
             let message = "the body must be JSON: send Content-Type: application/json";
-            return Err(ApiError::http(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE", message));
+            return Err(ApiError::http(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "UNSUPPORTED_MEDIA_TYPE",
+                message,
+            ));
         }
         let bytes = Bytes::from_request(request, state).await.map_err(|rejection| {
             if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
                 let message = format!("the body is larger than {MAX_JSON_BYTES} bytes");
                 return ApiError::new(Fault::new(Kind::TooLarge, "BODY_TOO_LARGE", message));
             }
-            ApiError::http(StatusCode::BAD_REQUEST, "BODY_UNREADABLE", "the body could not be read to its end")
+            ApiError::http(
+                StatusCode::BAD_REQUEST,
+                "BODY_UNREADABLE",
+                "the body could not be read to its end",
+            )
         })?;
         Self::parse(&bytes)
     }
@@ -171,7 +180,8 @@ fn saturate(whole: i64) -> i32 {
 }
 
 fn offset(bytes: &[u8], line: usize, column: usize) -> usize {
-    let before: usize = bytes.split(|byte| *byte == b'\n').take(line.saturating_sub(1)).map(|row| row.len() + 1).sum();
+    let before: usize =
+        bytes.split(|byte| *byte == b'\n').take(line.saturating_sub(1)).map(|row| row.len() + 1).sum();
     before + column.saturating_sub(1)
 }
 

@@ -19,7 +19,8 @@ impl ClientAddress {
         };
         let mut address = peer;
         let headers = parts.headers.get_all("x-forwarded-for").iter();
-        let hops: Vec<&str> = headers.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).collect();
+        let hops: Vec<&str> =
+            headers.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).collect();
         for hop in hops.into_iter().rev() {
             if !trusted.iter().any(|net| net.contains(&address)) {
                 break;
@@ -83,7 +84,10 @@ mod tests {
     fn forwarded_for_counts_only_from_trusted_peers_and_from_the_right() {
         assert_eq!(seen("192.0.2.1", &["10.1.1.1"], &[]), "192.0.2.1");
         assert_eq!(seen("10.0.0.1", &["198.51.100.7, 203.0.113.9"], &["10.0.0.0/8"]), "203.0.113.9");
-        assert_eq!(seen("10.0.0.1", &["198.51.100.7", "203.0.113.9, 10.0.0.2"], &["10.0.0.0/8"]), "203.0.113.9");
+        assert_eq!(
+            seen("10.0.0.1", &["198.51.100.7", "203.0.113.9, 10.0.0.2"], &["10.0.0.0/8"]),
+            "203.0.113.9"
+        );
         assert_eq!(seen("10.0.0.1", &["198.51.100.7, nonsense"], &["10.0.0.0/8"]), "10.0.0.1");
         assert_eq!(seen("::ffff:192.0.2.1", &[], &[]), "192.0.2.1");
     }

@@ -62,7 +62,9 @@ impl Drop for Lingering {
         }
         let mut rest = std::mem::take(&mut self.body);
         if let Ok(runtime) = Handle::try_current() {
-            runtime.spawn(tokio::time::timeout(LINGER, async move { while let Some(Ok(_)) = rest.frame().await {} }));
+            runtime.spawn(tokio::time::timeout(LINGER, async move {
+                while let Some(Ok(_)) = rest.frame().await {}
+            }));
         }
     }
 }

@@ -45,7 +45,8 @@ pub(crate) async fn pump(
 ) -> ApiResult<()> {
     while let Some(bytes) = field.chunk().await.map_err(|error| unreadable(&error, max_bytes))? {
         for piece in pieces(&bytes) {
-            let message = pb::UploadSourceRequest { part: Some(pb::upload_source_request::Part::Chunk(piece)) };
+            let message =
+                pb::UploadSourceRequest { part: Some(pb::upload_source_request::Part::Chunk(piece)) };
             if into.send(message).await.is_err() {
                 return Ok(());
             }
@@ -62,7 +63,11 @@ fn unreadable(error: &MultipartError, max_bytes: usize) -> ApiError {
     if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
         return too_large(max_bytes);
     }
-    ApiError::http(StatusCode::BAD_REQUEST, "FORM_UNREADABLE", "the form could not be read: send multipart/form-data with a field named file")
+    ApiError::http(
+        StatusCode::BAD_REQUEST,
+        "FORM_UNREADABLE",
+        "the form could not be read: send multipart/form-data with a field named file",
+    )
 }
 
 pub(crate) fn too_large(max_bytes: usize) -> ApiError {

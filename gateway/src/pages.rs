@@ -15,7 +15,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Parameters {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let pairs = Query::<Vec<(String, String)>>::from_request_parts(parts, state).await;
-        let pairs = pairs.map_err(|_| ApiError::new(Fault::invalid_field("", Rule::DictType)).at("query", json!(null)))?;
+        let pairs = pairs
+            .map_err(|_| ApiError::new(Fault::invalid_field("", Rule::DictType)).at("query", json!(null)))?;
         Ok(Self(pairs.0))
     }
 }
@@ -29,7 +30,9 @@ impl Parameters {
     pub(crate) fn integer(&self, name: &str) -> ApiResult<Option<i32>> {
         let Some(text) = self.text(name) else { return Ok(None) };
         match text.trim().parse::<i64>() {
-            Ok(number) => Ok(Some(i32::try_from(number).unwrap_or(if number > 0 { i32::MAX } else { i32::MIN }))),
+            Ok(number) => {
+                Ok(Some(i32::try_from(number).unwrap_or(if number > 0 { i32::MAX } else { i32::MIN })))
+            }
             Err(_) => Err(self.blame(Fault::invalid_field(name, Rule::IntParsing))),
         }
     }
@@ -42,7 +45,8 @@ impl Parameters {
 
     /// A failure that shows what was sent.
     pub(crate) fn blame(&self, error: impl Into<ApiError>) -> ApiError {
-        let sent: Map<String, Value> = self.0.iter().map(|(key, value)| (key.clone(), json!(value))).collect();
+        let sent: Map<String, Value> =
+            self.0.iter().map(|(key, value)| (key.clone(), json!(value))).collect();
         error.into().at("query", Value::Object(sent))
     }
 }

@@ -1,10 +1,10 @@
 //! Messages as JSON: snake_case, RFC 3339 times, money in minor units, every field always there.
 
+use quire_clock::Timestamp;
 use quire_proto::auth::v1 as auth;
 use quire_proto::document::v1 as document;
 use quire_proto::job::v1 as job;
 use quire_proto::payment::v1 as payment;
-use quire_clock::Timestamp;
 use serde_json::{Value, json};
 
 pub(crate) fn time(timestamp: Option<&prost_types::Timestamp>) -> Value {
@@ -108,9 +108,7 @@ pub(crate) fn source(source: &document::Source) -> Value {
 }
 
 pub(crate) fn outline(outline: &document::Outline) -> Value {
-    let section = |section: &document::OutlineSection| {
-        json!({ "key": section.key, "title": section.title, "written": section.written })
-    };
+    let section = |section: &document::OutlineSection| json!({ "key": section.key, "title": section.title, "written": section.written });
     let chapters = outline.chapters.iter().map(|chapter| {
         json!({
             "title": chapter.title,
@@ -132,7 +130,10 @@ pub(crate) fn section(section: &document::Section) -> Value {
 }
 
 pub(crate) fn money(money: Option<&payment::Money>) -> Value {
-    money.map_or(Value::Null, |money| json!({ "amount_minor": money.amount_minor, "currency": money.currency }))
+    money.map_or(
+        Value::Null,
+        |money| json!({ "amount_minor": money.amount_minor, "currency": money.currency }),
+    )
 }
 
 pub(crate) fn order(order: &payment::Order) -> Value {

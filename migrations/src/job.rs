@@ -104,10 +104,7 @@ impl MigrationTrait for First {
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         for table in ["job_outbox", "job_events", "job_steps", "job_leases", "jobs"] {
-            manager
-                .get_connection()
-                .execute_unprepared(&format!("DROP TABLE {table}"))
-                .await?;
+            manager.get_connection().execute_unprepared(&format!("DROP TABLE {table}")).await?;
         }
         Ok(())
     }

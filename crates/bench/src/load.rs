@@ -55,14 +55,25 @@ impl Load {
 impl fmt::Display for Measured {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let at = |share: f64| {
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "a place in a list")]
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                clippy::cast_precision_loss,
+                reason = "a place in a list"
+            )]
             let place = (self.waits.len() as f64 * share) as usize;
             let wait = self.waits.get(place.min(self.waits.len().saturating_sub(1)));
             wait.map_or(0.0, |wait| wait.as_secs_f64() * 1000.0)
         };
         #[expect(clippy::cast_precision_loss, reason = "a rate for a table")]
         let rate = self.waits.len() as f64 / self.elapsed.as_secs_f64();
-        write!(formatter, "{rate:>7.0}/s  p50 {:.2} ms  p99 {:.2} ms  failed {}", at(0.5), at(0.99), self.failures)
+        write!(
+            formatter,
+            "{rate:>7.0}/s  p50 {:.2} ms  p99 {:.2} ms  failed {}",
+            at(0.5),
+            at(0.99),
+            self.failures
+        )
     }
 }
 

@@ -104,7 +104,10 @@ async fn load(arguments: &Arguments, server: &Server, customer: &Customer) -> an
 
     row("GET /auth/me through the gateway", &load.run(|_| Me(customer.clone())).await?.to_string());
     let authorization: MetadataValue<_> = format!("Bearer {}", customer.access_token()).parse()?;
-    let me = |_| MeDirect { client: AuthServiceClient::new(channel.clone()), authorization: authorization.clone() };
+    let me = |_| MeDirect {
+        client: AuthServiceClient::new(channel.clone()),
+        authorization: authorization.clone(),
+    };
     row("GetCurrentUser direct over gRPC", &load.run(me).await?.to_string());
 
     let mut refreshed = Vec::new();

@@ -27,7 +27,11 @@ impl Server {
     }
 
     /// Starts on a data folder that may have been used before.
-    pub(crate) async fn start_in(quire: &Path, folder: TempDir, database: Option<&str>) -> anyhow::Result<Self> {
+    pub(crate) async fn start_in(
+        quire: &Path,
+        folder: TempDir,
+        database: Option<&str>,
+    ) -> anyhow::Result<Self> {
         let addresses = folder.path().join("addresses.json");
         if addresses.exists() {
             std::fs::remove_file(&addresses)?;
@@ -47,7 +51,8 @@ impl Server {
             command.env("DATABASE_URL", url);
         }
         let started = Instant::now();
-        let mut process = command.spawn().with_context(|| format!("{} cannot be started", quire.display()))?;
+        let mut process =
+            command.spawn().with_context(|| format!("{} cannot be started", quire.display()))?;
         while !addresses.exists() {
             if let Some(status) = process.try_wait()? {
                 bail!("quire serve ended: {status}");

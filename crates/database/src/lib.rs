@@ -76,7 +76,10 @@ impl Database {
     /// # Errors
     /// Says what is missing, in words for an operator.
     pub async fn check<M: MigratorTrait>(&self) -> Result<(), DatabaseError> {
-        let pending = tokio::time::timeout(Duration::from_secs(5), M::get_pending_migrations_read_only(&self.connection));
+        let pending = tokio::time::timeout(
+            Duration::from_secs(5),
+            M::get_pending_migrations_read_only(&self.connection),
+        );
         let pending = pending.await.map_err(|_| DatabaseError::Slow)??;
         match pending.len() {
             0 => Ok(()),
@@ -97,7 +100,9 @@ impl Database {
 pub async fn now(connection: &impl ConnectionTrait) -> Result<Timestamp, DbErr> {
     let backend = connection.get_database_backend();
     let sql = match backend {
-        DatabaseBackend::Postgres => "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS now",
+        DatabaseBackend::Postgres => {
+            "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS now"
+        }
         _ => "SELECT CAST(unixepoch('now', 'subsec') * 1000000 AS INTEGER) AS now",
     };
     let row = connection.query_one_raw(Statement::from_string(backend, sql)).await?;

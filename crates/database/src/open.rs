@@ -63,7 +63,9 @@ pub async fn open(settings: &Settings) -> Result<Database, DatabaseError> {
 }
 
 async fn create_schema(settings: &Settings) -> Result<(), DatabaseError> {
-    if settings.schema.is_empty() || !settings.schema.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_') {
+    if settings.schema.is_empty()
+        || !settings.schema.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+    {
         return Err(DatabaseError::Address("the schema name must be lowercase letters".to_owned()));
     }
     let mut options = ConnectOptions::new(settings.url.clone());

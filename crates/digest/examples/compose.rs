@@ -52,16 +52,9 @@ fn main() {
             written.blocks.iter().for_each(|block| show(&mut text, block));
         }
     }
-    println!(
-        "plan {planned:?}, assign {assigned:?}, all {:?}",
-        start.elapsed() + built
-    );
-    let wanted: u64 = plan
-        .chapters
-        .iter()
-        .flat_map(|c| &c.sections)
-        .map(|s| u64::from(s.character_budget))
-        .sum();
+    println!("plan {planned:?}, assign {assigned:?}, all {:?}", start.elapsed() + built);
+    let wanted: u64 =
+        plan.chapters.iter().flat_map(|c| &c.sections).map(|s| u64::from(s.character_budget)).sum();
     println!("budget {wanted}, filled {}", assignment.characters(&corpus));
     for reference in references(&corpus, &plan, &assignment) {
         writeln!(text, "[{}] {}", reference.id, reference.text).expect("a string grows");
@@ -76,38 +69,20 @@ fn read(path: &str) -> SourceText {
         .unwrap_or_default();
     if path.ends_with(".pdf") {
         let pages = pdf_extract::extract_text_by_pages(path).expect("the file has text");
-        return SourceText {
-            id: path.to_owned(),
-            title,
-            pages,
-            has_pages: true,
-        };
+        return SourceText { id: path.to_owned(), title, pages, has_pages: true };
     }
     let text = std::fs::read_to_string(path).expect("the file is text");
-    SourceText {
-        id: path.to_owned(),
-        title,
-        pages: vec![text],
-        has_pages: false,
-    }
+    SourceText { id: path.to_owned(), title, pages: vec![text], has_pages: false }
 }
 
 fn show(out: &mut String, block: &Block) {
-    let mark = block
-        .optional()
-        .map_or(String::new(), |rank| format!("(optional {rank}) "));
+    let mark = block.optional().map_or(String::new(), |rank| format!("(optional {rank}) "));
     match block {
         Block::Quote { text, cite, .. } => writeln!(out, "{mark}> {text} [p. {:?}]\n", cite.page),
         Block::Paragraph { inlines, .. } => {
             let text: String = inlines
                 .iter()
-                .map(|inline| {
-                    if let Inline::Text { text } = inline {
-                        text.as_str()
-                    } else {
-                        ""
-                    }
-                })
+                .map(|inline| if let Inline::Text { text } = inline { text.as_str() } else { "" })
                 .collect();
             writeln!(out, "{mark}{text}\n")
         }

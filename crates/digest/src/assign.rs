@@ -78,9 +78,7 @@ impl Eq for Ranked {}
 
 impl Ord for Ranked {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.score
-            .total_cmp(&other.score)
-            .then(other.passage.cmp(&self.passage))
+        self.score.total_cmp(&other.score).then(other.passage.cmp(&self.passage))
     }
 }
 
@@ -119,9 +117,7 @@ impl<'a> Selector<'a> {
         let mut slots = Vec::new();
         for chapter in &plan.chapters {
             for section in &chapter.sections {
-                let scores = corpus
-                    .index
-                    .scores(&section_query(corpus, plan, chapter, section));
+                let scores = corpus.index.scores(&section_query(corpus, plan, chapter, section));
                 let best = scores.iter().copied().fold(0.0, f64::max).max(f64::MIN_POSITIVE);
                 let relevance = scores
                     .iter()
@@ -138,11 +134,8 @@ impl<'a> Selector<'a> {
         }
         let total: f64 = slots.iter().map(|slot| slot.budget).sum();
         // One or two sources may carry a document alone; of many, none should.
-        let share = if corpus.sources.len() <= 2 {
-            1.0
-        } else {
-            (2.5 / corpus.sources.len() as f64).max(0.34)
-        };
+        let share =
+            if corpus.sources.len() <= 2 { 1.0 } else { (2.5 / corpus.sources.len() as f64).max(0.34) };
         let passages = corpus.passages.len();
         Self {
             corpus,
@@ -192,37 +185,24 @@ impl<'a> Selector<'a> {
             let relevance = f64::from(self.slots[slot].relevance[top.passage as usize]);
             let now = LAMBDA * relevance - (1.0 - LAMBDA) * self.likeness[top.passage as usize];
             if heap.peek().is_none_or(|next| now >= next.score) {
-                return Some(Ranked {
-                    score: now,
-                    passage: top.passage,
-                });
+                return Some(Ranked { score: now, passage: top.passage });
             }
-            heap.push(Ranked {
-                score: now,
-                passage: top.passage,
-            });
+            heap.push(Ranked { score: now, passage: top.passage });
         }
         None
     }
 
     /// Fills what relevance left open with the passages that stand nearest to the chosen ones.
     fn by_nearness(&mut self) {
-        let mut queues: Vec<std::vec::IntoIter<u32>> = (0..self.slots.len())
-            .map(|at| self.neighbours(at).into_iter())
-            .collect();
+        let mut queues: Vec<std::vec::IntoIter<u32>> =
+            (0..self.slots.len()).map(|at| self.neighbours(at).into_iter()).collect();
         let mut done: Vec<bool> = self.slots.iter().map(Slot::is_full).collect();
         let mut order = 0.0;
         while let Some(at) = self.emptiest(&done) {
             match queues[at].find(|passage| !self.used[*passage as usize]) {
                 Some(passage) => {
                     order += 1.0;
-                    self.take(
-                        at,
-                        Ranked {
-                            score: -1.0 - order * 1e-6,
-                            passage,
-                        },
-                    );
+                    self.take(at, Ranked { score: -1.0 - order * 1e-6, passage });
                 }
                 None => done[at] = true,
             }
@@ -245,19 +225,13 @@ impl<'a> Selector<'a> {
         for at in (1..count).rev() {
             distance[at - 1] = distance[at - 1].min(distance[at].saturating_add(self.step(at - 1, at)));
         }
-        let mut order: Vec<u32> = (0..count as u32)
-            .filter(|passage| !self.used[*passage as usize])
-            .collect();
+        let mut order: Vec<u32> = (0..count as u32).filter(|passage| !self.used[*passage as usize]).collect();
         order.sort_by_key(|passage| (distance[*passage as usize], *passage));
         order
     }
 
     fn step(&self, left: usize, right: usize) -> u32 {
-        if self.corpus.passages[left].source == self.corpus.passages[right].source {
-            1
-        } else {
-            1000
-        }
+        if self.corpus.passages[left].source == self.corpus.passages[right].source { 1 } else { 1000 }
     }
 
     /// The section, among those not done, of whose budget the smallest share is filled.
@@ -283,17 +257,11 @@ impl<'a> Selector<'a> {
 
     fn finish(mut self, plan: &Plan) -> Assignment {
         let ranks = self.ranks();
-        let keys = plan
-            .chapters
-            .iter()
-            .flat_map(|chapter| &chapter.sections)
-            .map(|section| section.key.clone());
+        let keys =
+            plan.chapters.iter().flat_map(|chapter| &chapter.sections).map(|section| section.key.clone());
         let sections = keys
             .zip(&self.slots)
-            .map(|(key, slot)| SectionRuns {
-                key,
-                runs: self.runs(slot, &ranks),
-            })
+            .map(|(key, slot)| SectionRuns { key, runs: self.runs(slot, &ranks) })
             .collect();
         Assignment { sections }
     }
@@ -334,10 +302,7 @@ impl<'a> Selector<'a> {
         let mut order: Vec<u32> = slot.chosen.iter().map(|ranked| ranked.passage).collect();
         order.sort_by_key(|passage| (!definitions.contains(passage), *passage));
         // The line that opens a section has to stay, so what it introduces must not be trimmed.
-        if let Some(firm) = order
-            .iter()
-            .position(|passage| ranks[*passage as usize].is_none())
-        {
+        if let Some(firm) = order.iter().position(|passage| ranks[*passage as usize].is_none()) {
             order[..=firm].rotate_right(1);
         }
         let mut runs: Vec<Run> = Vec::new();
@@ -358,10 +323,7 @@ impl<'a> Selector<'a> {
                     last = last.map(|(_, characters)| (id, characters + passage.characters));
                 }
                 None => {
-                    runs.push(Run {
-                        sentences: sentences.collect(),
-                        optional: ranks[id as usize],
-                    });
+                    runs.push(Run { sentences: sentences.collect(), optional: ranks[id as usize] });
                     last = Some((id, passage.characters));
                 }
             }

@@ -133,14 +133,10 @@ impl Index {
     }
 
     fn stems(&mut self, language: &str) -> &Stems {
-        let at = self
-            .languages
-            .iter()
-            .position(|(known, _)| known == language)
-            .unwrap_or_else(|| {
-                self.languages.push((language.to_owned(), Stems::new(language)));
-                self.languages.len() - 1
-            });
+        let at = self.languages.iter().position(|(known, _)| known == language).unwrap_or_else(|| {
+            self.languages.push((language.to_owned(), Stems::new(language)));
+            self.languages.len() - 1
+        });
         &self.languages[at].1
     }
 
@@ -164,11 +160,7 @@ impl Index {
                 .collect();
             weights.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
             weights.truncate(SIGNATURE);
-            let length = weights
-                .iter()
-                .map(|(_, weight)| weight * weight)
-                .sum::<f64>()
-                .sqrt();
+            let length = weights.iter().map(|(_, weight)| weight * weight).sum::<f64>().sqrt();
             for (term, weight) in &mut weights {
                 *weight /= length.max(f64::MIN_POSITIVE);
                 self.signed[*term as usize].push((passage as u32, *weight));
@@ -184,33 +176,19 @@ mod tests {
 
     #[test]
     fn a_cyrillic_query_finds_the_cyrillic_passage() {
-        let texts = [
-            "Пакеты устанавливаются с сервера.",
-            "Ядро управляет памятью.",
-            "The kernel rests.",
-        ];
+        let texts = ["Пакеты устанавливаются с сервера.", "Ядро управляет памятью.", "The kernel rests."];
         let index = Index::build(
-            texts
-                .iter()
-                .zip(["ru", "ru", "en"])
-                .map(|(text, language)| (language, (*text).to_owned(), "")),
+            texts.iter().zip(["ru", "ru", "en"]).map(|(text, language)| (language, (*text).to_owned(), "")),
         );
         let mut query = Query::new();
         index.add(&mut query, "управление ядром", 1.0);
         let scores = index.scores(&query);
-        assert!(
-            scores[1] > 0.0 && scores[1] > scores[0] && scores[2] == 0.0,
-            "{scores:?}"
-        );
+        assert!(scores[1] > 0.0 && scores[1] > scores[0] && scores[2] == 0.0, "{scores:?}");
     }
 
     #[test]
     fn a_passage_is_most_like_itself() {
-        let texts = [
-            "The tide turns at noon.",
-            "The tide turns at night.",
-            "A castle has towers.",
-        ];
+        let texts = ["The tide turns at noon.", "The tide turns at night.", "A castle has towers."];
         let index = Index::build(texts.iter().map(|text| ("en", (*text).to_owned(), "")));
         let likeness = index.likeness(0);
         assert!((likeness[&0] - 1.0).abs() < 1e-9);

@@ -16,10 +16,7 @@ pub struct PageMetrics {
 
 impl Default for PageMetrics {
     fn default() -> Self {
-        Self {
-            characters_per_page: CHARACTERS_PER_PAGE,
-            fixed_pages: FIXED_PAGES,
-        }
+        Self { characters_per_page: CHARACTERS_PER_PAGE, fixed_pages: FIXED_PAGES }
     }
 }
 
@@ -59,17 +56,10 @@ impl PageMetrics {
 impl Corpus {
     /// The honest maximum: what [`crate::plan`] and [`crate::assign`] can really fill from these sources.
     pub fn capacity(&self, metrics: &PageMetrics) -> Capacity {
-        let quotable: u64 = self
-            .passages
-            .iter()
-            .map(|passage| u64::from(passage.characters))
-            .sum();
+        let quotable: u64 = self.passages.iter().map(|passage| u64::from(passage.characters)).sum();
         let usable_characters = (quotable as f64 * USABLE) as u64;
         let body =
             (usable_characters as f64 / (f64::from(metrics.characters_per_page.max(1)) * SURPLUS)) as u32;
-        Capacity {
-            usable_characters,
-            max_pages: if body == 0 { 0 } else { body + metrics.fixed_pages },
-        }
+        Capacity { usable_characters, max_pages: if body == 0 { 0 } else { body + metrics.fixed_pages } }
     }
 }

@@ -31,10 +31,9 @@ pub fn clusters(
         members = vec![Vec::new(); centres.len()];
         for passage in passages {
             let likes = centres.iter().map(|centre| dot(corpus, *passage, centre));
-            let best = likes.enumerate().fold(
-                (0, -1.0),
-                |best, (at, like)| if like > best.1 { (at, like) } else { best },
-            );
+            let best = likes
+                .enumerate()
+                .fold((0, -1.0), |best, (at, like)| if like > best.1 { (at, like) } else { best });
             if let Some(group) = members.get_mut(best.0) {
                 group.push(*passage);
             }
@@ -68,9 +67,7 @@ pub fn telling_words(corpus: &Corpus, passages: &[u32], count: usize) -> Vec<Str
     let mut forms: BTreeMap<u32, BTreeMap<String, usize>> = BTreeMap::new();
     for passage in passages {
         let passage = &corpus.passages[*passage as usize];
-        let stems = corpus
-            .index
-            .stems_of(corpus.sources[passage.source as usize].language);
+        let stems = corpus.index.stems_of(corpus.sources[passage.source as usize].language);
         for word in corpus.text(passage).unicode_words().map(str::to_lowercase) {
             if word.chars().count() < 3 || !word.chars().all(char::is_alphabetic) {
                 continue;
@@ -81,19 +78,11 @@ pub fn telling_words(corpus: &Corpus, passages: &[u32], count: usize) -> Vec<Str
             }
         }
     }
-    terms
-        .iter()
-        .filter_map(|(term, _)| forms.get(term).and_then(most_frequent))
-        .take(count)
-        .collect()
+    terms.iter().filter_map(|(term, _)| forms.get(term).and_then(most_frequent)).take(count).collect()
 }
 
 fn most_frequent(forms: &BTreeMap<String, usize>) -> Option<String> {
-    forms
-        .iter()
-        .rev()
-        .max_by_key(|(_, count)| **count)
-        .map(|(form, _)| form.clone())
+    forms.iter().rev().max_by_key(|(_, count)| **count).map(|(form, _)| form.clone())
 }
 
 fn seeds(corpus: &Corpus, passages: &[u32], count: usize) -> Vec<Vec<f64>> {
@@ -101,10 +90,7 @@ fn seeds(corpus: &Corpus, passages: &[u32], count: usize) -> Vec<Vec<f64>> {
         return Vec::new();
     };
     let mut seeds = vec![centre(corpus, &[*first])];
-    let mut nearest: Vec<f64> = passages
-        .iter()
-        .map(|passage| dot(corpus, *passage, &seeds[0]))
-        .collect();
+    let mut nearest: Vec<f64> = passages.iter().map(|passage| dot(corpus, *passage, &seeds[0])).collect();
     // Only among the most relevant: an outlier far from everything makes a poor topic.
     let candidates = passages.len().min((count * 12).max(40));
     while seeds.len() < count {
@@ -131,23 +117,13 @@ fn centre(corpus: &Corpus, passages: &[u32]) -> Vec<f64> {
             centre[*term as usize] += weight;
         }
     }
-    let length = centre
-        .iter()
-        .map(|weight: &f64| weight * weight)
-        .sum::<f64>()
-        .sqrt()
-        .max(f64::MIN_POSITIVE);
+    let length = centre.iter().map(|weight: &f64| weight * weight).sum::<f64>().sqrt().max(f64::MIN_POSITIVE);
     centre.iter_mut().for_each(|weight| *weight /= length);
     centre
 }
 
 fn dot(corpus: &Corpus, passage: u32, centre: &[f64]) -> f64 {
-    corpus
-        .index
-        .signature(passage)
-        .iter()
-        .map(|(term, weight)| weight * centre[*term as usize])
-        .sum()
+    corpus.index.signature(passage).iter().map(|(term, weight)| weight * centre[*term as usize]).sum()
 }
 
 /// The phrase of one to three words that is frequent here and rare elsewhere.
@@ -179,11 +155,8 @@ fn name(corpus: &Corpus, passages: &[u32], taken: &mut BTreeSet<String>) -> Opti
         }
     }
     let score = |key: &[String], count: usize| {
-        let rarity: f64 = key
-            .iter()
-            .filter_map(|stem| corpus.index.term(stem))
-            .map(|term| corpus.index.rarity(term))
-            .sum();
+        let rarity: f64 =
+            key.iter().filter_map(|stem| corpus.index.term(stem)).map(|term| corpus.index.rarity(term)).sum();
         // A longer phrase says more, but only if it is a phrase: it has to come again.
         if key.len() > 1 && count < 2 {
             0.0
@@ -191,23 +164,16 @@ fn name(corpus: &Corpus, passages: &[u32], taken: &mut BTreeSet<String>) -> Opti
             (count as f64).sqrt() * rarity * if key.len() > 1 { 1.2 } else { 1.0 }
         }
     };
-    let mut ranked: Vec<(f64, &Vec<String>)> = counts
-        .iter()
-        .map(|(key, (count, _))| (score(key, *count), key))
-        .collect();
+    let mut ranked: Vec<(f64, &Vec<String>)> =
+        counts.iter().map(|(key, (count, _))| (score(key, *count), key)).collect();
     ranked.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
-    let (_, key) = ranked
-        .into_iter()
-        .find(|(_, key)| !key.iter().any(|stem| taken.contains(stem)))?;
+    let (_, key) = ranked.into_iter().find(|(_, key)| !key.iter().any(|stem| taken.contains(stem)))?;
     taken.extend(key.iter().cloned());
     most_frequent(&counts[key].1).map(|form| capitalised(&form))
 }
 
 fn capitalised(text: &str) -> String {
     let mut characters = text.chars();
-    let first: String = characters
-        .next()
-        .map(|first| first.to_uppercase().collect())
-        .unwrap_or_default();
+    let first: String = characters.next().map(|first| first.to_uppercase().collect()).unwrap_or_default();
     first + characters.as_str()
 }

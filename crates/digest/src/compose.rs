@@ -32,13 +32,8 @@ pub fn write_section(
     assignment: &Assignment,
     key: &str,
 ) -> Result<Section, DigestError> {
-    let planned = plan
-        .section(key)
-        .ok_or_else(|| DigestError::UnknownSection(key.to_owned()))?;
-    let runs = &assignment
-        .section(key)
-        .ok_or_else(|| DigestError::UnknownSection(key.to_owned()))?
-        .runs;
+    let planned = plan.section(key).ok_or_else(|| DigestError::UnknownSection(key.to_owned()))?;
+    let runs = &assignment.section(key).ok_or_else(|| DigestError::UnknownSection(key.to_owned()))?.runs;
     let mismatch = || DigestError::Mismatch(key.to_owned());
     let phrases = phrases(&plan.language);
     let mut connector = Connector {
@@ -73,35 +68,22 @@ pub fn write_section(
         }
         blocks.push(quote);
     }
-    Ok(Section {
-        title: planned.title.clone(),
-        blocks,
-    })
+    Ok(Section { title: planned.title.clone(), blocks })
 }
 
 /// The cited sources in the order of first citation: title and number of pages.
 pub fn references(corpus: &Corpus, plan: &Plan, assignment: &Assignment) -> Vec<Reference> {
     let mut order: Vec<u32> = Vec::new();
     for section in plan.chapters.iter().flat_map(|chapter| &chapter.sections) {
-        for run in assignment
-            .section(&section.key)
-            .into_iter()
-            .flat_map(|section| &section.runs)
-        {
-            let first = run
-                .sentences
-                .first()
-                .and_then(|id| corpus.sentences.get(*id as usize));
+        for run in assignment.section(&section.key).into_iter().flat_map(|section| &section.runs) {
+            let first = run.sentences.first().and_then(|id| corpus.sentences.get(*id as usize));
             if let Some(sentence) = first.filter(|sentence| !order.contains(&sentence.source)) {
                 order.push(sentence.source);
             }
         }
     }
     let phrases = phrases(&plan.language);
-    order
-        .iter()
-        .map(|at| reference(&corpus.sources[*at as usize], phrases, &plan.language))
-        .collect()
+    order.iter().map(|at| reference(&corpus.sources[*at as usize], phrases, &plan.language)).collect()
 }
 
 /// One sentence on how the text was made, in `language`; in English where there is no other.
@@ -111,34 +93,16 @@ pub fn disclosure(language: &str) -> String {
 
 /// A run as a block, and its source. `None` if its sentences are not there or not one piece of one page.
 fn quotation(corpus: &Corpus, run: &Run) -> Option<(u32, Block)> {
-    let sentences: Vec<_> = run
-        .sentences
-        .iter()
-        .map(|id| corpus.sentences.get(*id as usize))
-        .collect::<Option<_>>()?;
+    let sentences: Vec<_> =
+        run.sentences.iter().map(|id| corpus.sentences.get(*id as usize)).collect::<Option<_>>()?;
     let first = sentences.first()?;
-    let whole = sentences
-        .iter()
-        .all(|sentence| (sentence.source, sentence.page) == (first.source, first.page))
-        && run.sentences.windows(2).all(|pair| pair[0] + 1 == pair[1]);
+    let whole =
+        sentences.iter().all(|sentence| (sentence.source, sentence.page) == (first.source, first.page))
+            && run.sentences.windows(2).all(|pair| pair[0] + 1 == pair[1]);
     let source = corpus.sources.get(first.source as usize).filter(|_| whole)?;
-    let text = sentences
-        .iter()
-        .map(|sentence| sentence.text.as_str())
-        .collect::<Vec<_>>()
-        .join(" ");
-    let cite = Cite {
-        source: source.id.clone(),
-        page: source.has_pages.then_some(first.page + 1),
-    };
-    Some((
-        first.source,
-        Block::Quote {
-            text,
-            cite,
-            optional: run.optional,
-        },
-    ))
+    let text = sentences.iter().map(|sentence| sentence.text.as_str()).collect::<Vec<_>>().join(" ");
+    let cite = Cite { source: source.id.clone(), page: source.has_pages.then_some(first.page + 1) };
+    Some((first.source, Block::Quote { text, cite, optional: run.optional }))
 }
 
 struct Connector {
@@ -153,10 +117,7 @@ impl Connector {
         self.turn = self.turn.wrapping_add(1);
         let (open, close) = self.phrases.marks;
         let text = phrase.replace("{}", &format!("{open}{}{close}", source.title));
-        Block::Paragraph {
-            inlines: vec![Inline::Text { text }],
-            optional,
-        }
+        Block::Paragraph { inlines: vec![Inline::Text { text }], optional }
     }
 }
 
@@ -167,10 +128,7 @@ fn reference(source: &Source, phrases: &Phrases, language: &str) -> Reference {
     } else {
         phrases.without_pages.to_owned()
     };
-    Reference {
-        id: source.id.clone(),
-        text: format!("{open}{}{close}. {extent}.", source.title),
-    }
+    Reference { id: source.id.clone(), text: format!("{open}{}{close}. {extent}.", source.title) }
 }
 
 /// `3 страницы`, `5 страниц`: the plural rules of CLDR for the languages with tables.

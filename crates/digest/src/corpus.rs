@@ -96,34 +96,16 @@ impl Corpus {
         for source in sources {
             reader.read(source);
         }
-        let Reader {
-            sources,
-            sentences,
-            passages,
-            headings,
-            characters,
-            ..
-        } = reader;
+        let Reader { sources, sentences, passages, headings, characters, .. } = reader;
         let mut above = vec![""; passages.len()];
         for heading in &headings {
             above[heading.passages.start as usize..heading.passages.end as usize].fill(heading.text.as_str());
         }
         let index = Index::build(passages.iter().zip(above).map(|(passage, heading)| {
-            (
-                sources[passage.source as usize].language,
-                text_of(&sentences, passage),
-                heading,
-            )
+            (sources[passage.source as usize].language, text_of(&sentences, passage), heading)
         }));
         let language = dominant(&sources, &characters).to_owned();
-        Self {
-            sources,
-            sentences,
-            passages,
-            headings,
-            index,
-            language,
-        }
+        Self { sources, sentences, passages, headings, index, language }
     }
 
     /// The language of most of the quotable text, as a two-letter code; `en` for an empty corpus.
@@ -143,30 +125,19 @@ impl Corpus {
 
 fn text_of(sentences: &[Sentence], passage: &Passage) -> String {
     let range = passage.first as usize..(passage.first + passage.count) as usize;
-    sentences[range]
-        .iter()
-        .map(|sentence| sentence.text.as_str())
-        .collect::<Vec<_>>()
-        .join(" ")
+    sentences[range].iter().map(|sentence| sentence.text.as_str()).collect::<Vec<_>>().join(" ")
 }
 
 fn dominant(sources: &[Source], characters: &[u64]) -> &'static str {
     let mut totals: Vec<(&'static str, u64)> = Vec::new();
     for (source, characters) in sources.iter().zip(characters) {
-        match totals
-            .iter_mut()
-            .find(|(language, _)| *language == source.language)
-        {
+        match totals.iter_mut().find(|(language, _)| *language == source.language) {
             Some(total) => total.1 += characters,
             None => totals.push((source.language, *characters)),
         }
     }
     // The first of equals: `max_by_key` would take the last.
-    totals
-        .iter()
-        .rev()
-        .max_by_key(|(_, total)| *total)
-        .map_or("en", |(language, _)| language)
+    totals.iter().rev().max_by_key(|(_, total)| *total).map_or("en", |(language, _)| language)
 }
 
 struct Reader {
@@ -229,12 +200,8 @@ impl Reader {
             }
         }
         self.close_heading(own_headings);
-        self.characters.push(
-            self.passages[before..]
-                .iter()
-                .map(|passage| u64::from(passage.characters))
-                .sum(),
-        );
+        self.characters
+            .push(self.passages[before..].iter().map(|passage| u64::from(passage.characters)).sum());
     }
 
     fn heading(&mut self, frame: &Frame, paragraph: &Paragraph, level: u8, own: usize) {
@@ -252,9 +219,8 @@ impl Reader {
 
     fn close_heading(&mut self, own: usize) {
         let end = self.passages.len() as u32;
-        if let Some(last) = self.headings[own..]
-            .last_mut()
-            .filter(|last| last.passages.end == last.passages.start)
+        if let Some(last) =
+            self.headings[own..].last_mut().filter(|last| last.passages.end == last.passages.start)
         {
             last.passages.end = end;
         }
@@ -299,10 +265,7 @@ impl Reader {
         follows: bool,
     ) -> bool {
         // A question whose answer is not quoted leads nowhere.
-        let kept = chunk
-            .iter()
-            .rposition(|one| !one.text.ends_with('?'))
-            .map_or(0, |last| last + 1);
+        let kept = chunk.iter().rposition(|one| !one.text.ends_with('?')).map_or(0, |last| last + 1);
         let chunk = &chunk[..kept];
         let text = chunk.iter().map(|one| one.text).collect::<Vec<_>>().join(" ");
         let words = text.unicode_words().count();
@@ -354,10 +317,7 @@ fn chunks<'a, 'b>(run: &'a [Candidate<'b>]) -> Vec<&'a [Candidate<'b>]> {
 
 fn sample(paragraphs: &[Paragraph]) -> String {
     let mut sample = String::new();
-    for paragraph in paragraphs
-        .iter()
-        .filter(|paragraph| paragraph.kind == Kind::Prose)
-    {
+    for paragraph in paragraphs.iter().filter(|paragraph| paragraph.kind == Kind::Prose) {
         sample.push_str(&paragraph.text);
         sample.push('\n');
         if sample.len() > 40_000 {
@@ -368,10 +328,7 @@ fn sample(paragraphs: &[Paragraph]) -> String {
 }
 
 fn is_cyrillic(text: &str) -> bool {
-    let cyrillic = text
-        .chars()
-        .filter(|c| matches!(c, '\u{400}'..='\u{52f}'))
-        .count();
+    let cyrillic = text.chars().filter(|c| matches!(c, '\u{400}'..='\u{52f}')).count();
     cyrillic * 2 > text.chars().filter(|c| c.is_alphabetic()).count()
 }
 
@@ -409,11 +366,7 @@ mod tests {
         let first = "The sea rises twice on every day of the year. The moon is what pulls the water towards";
         let second = "The Shetland coast in the far north. Fishermen wait for the flood in every harbour.";
         let corpus = Corpus::build(&[source(&[first, second])]);
-        let texts: Vec<&str> = corpus
-            .sentences
-            .iter()
-            .map(|sentence| sentence.text.as_str())
-            .collect();
+        let texts: Vec<&str> = corpus.sentences.iter().map(|sentence| sentence.text.as_str()).collect();
         assert_eq!(
             texts,
             [
@@ -437,10 +390,7 @@ mod tests {
     #[test]
     fn a_sentence_in_two_sources_is_kept_once() {
         let text = "The moon pulls the water of every sea on the globe towards itself.";
-        let other = SourceText {
-            id: "t".into(),
-            ..source(&[text])
-        };
+        let other = SourceText { id: "t".into(), ..source(&[text]) };
         assert_eq!(Corpus::build(&[source(&[text]), other]).sentence_count(), 1);
     }
 

@@ -26,10 +26,8 @@ impl Seen {
         if self.whole.contains_key(&whole) {
             return true;
         }
-        let mut shingles: Vec<u64> = words
-            .windows(SHINGLE)
-            .map(|window| stable_hash(window.iter().copied()))
-            .collect();
+        let mut shingles: Vec<u64> =
+            words.windows(SHINGLE).map(|window| stable_hash(window.iter().copied())).collect();
         shingles.sort_unstable();
         shingles.dedup();
         let mut shared: HashMap<u32, u32> = HashMap::new();
@@ -65,15 +63,11 @@ mod tests {
     #[test]
     fn a_sentence_with_one_word_more_is_the_same_and_another_is_not() {
         let mut seen = Seen::default();
-        let first: Vec<&str> = "the sea rises twice on every day of the whole year in all harbours"
-            .split(' ')
-            .collect();
-        let longer: Vec<&str> = "indeed the sea rises twice on every day of the whole year in all harbours"
-            .split(' ')
-            .collect();
-        let other: Vec<&str> = "the moon is the reason for the tides in all harbours"
-            .split(' ')
-            .collect();
+        let first: Vec<&str> =
+            "the sea rises twice on every day of the whole year in all harbours".split(' ').collect();
+        let longer: Vec<&str> =
+            "indeed the sea rises twice on every day of the whole year in all harbours".split(' ').collect();
+        let other: Vec<&str> = "the moon is the reason for the tides in all harbours".split(' ').collect();
         assert!(!seen.before(&first));
         assert!(seen.before(&first));
         assert!(seen.before(&longer));

@@ -35,11 +35,7 @@ fn split(page: &str) -> Vec<Line> {
         .map(|line| {
             let kept: String = line.chars().filter(|c| !c.is_control() || *c == '\t').collect();
             let text = kept.trim();
-            if text.is_empty() {
-                Line::Blank
-            } else {
-                Line::Text(text.to_owned())
-            }
+            if text.is_empty() { Line::Blank } else { Line::Text(text.to_owned()) }
         })
         .collect()
 }
@@ -71,12 +67,8 @@ fn opening(text: &str) -> Option<String> {
 
 /// Places of the first two and the last two text lines of a page.
 fn edges(page: &[Line]) -> Vec<usize> {
-    let texts: Vec<usize> = page
-        .iter()
-        .enumerate()
-        .filter(|(_, line)| matches!(line, Line::Text(_)))
-        .map(|(at, _)| at)
-        .collect();
+    let texts: Vec<usize> =
+        page.iter().enumerate().filter(|(_, line)| matches!(line, Line::Text(_))).map(|(at, _)| at).collect();
     let mut edges: BTreeSet<usize> = texts.iter().take(2).copied().collect();
     edges.extend(texts.iter().rev().take(2));
     edges.into_iter().collect()
@@ -100,10 +92,8 @@ fn cut_repeated(pages: &mut [Vec<Line>]) {
         for key in seen {
             *whole.entry(key).or_default() += 1;
         }
-        let seen: BTreeSet<String> = edges(page)
-            .iter()
-            .filter_map(|at| opening(text_at(page, *at)))
-            .collect();
+        let seen: BTreeSet<String> =
+            edges(page).iter().filter_map(|at| opening(text_at(page, *at))).collect();
         for key in seen {
             *openings.entry(key).or_default() += 1;
         }
@@ -113,9 +103,7 @@ fn cut_repeated(pages: &mut [Vec<Line>]) {
         let edges = edges(page);
         for at in 0..page.len() {
             let text = text_at(page, at);
-            let repeated = whole
-                .get(&skeleton(text))
-                .is_some_and(|n| *n as f64 > count * REPEATED);
+            let repeated = whole.get(&skeleton(text)).is_some_and(|n| *n as f64 > count * REPEATED);
             let opens = edges.contains(&at)
                 && opening(text)
                     .and_then(|key| openings.get(&key).copied())
@@ -146,24 +134,18 @@ fn cut_page_numbers(pages: &mut [Vec<Line>]) {
             *differences.entry(difference).or_default() += 1;
         }
     }
-    let usual = differences
-        .iter()
-        .max_by_key(|(difference, n)| (**n, std::cmp::Reverse(**difference)));
+    let usual = differences.iter().max_by_key(|(difference, n)| (**n, std::cmp::Reverse(**difference)));
     let usual = usual
         .filter(|(_, n)| **n >= 3 && **n as f64 > pages.len() as f64 * 0.3)
         .map(|(difference, _)| *difference);
     for (place, page) in pages.iter_mut().enumerate() {
         for at in edges(page) {
             let text = text_at(page, at);
-            let bare = text
-                .chars()
-                .all(|c| c.is_numeric() || c.is_whitespace() || "-–—/|".contains(c));
+            let bare = text.chars().all(|c| c.is_numeric() || c.is_whitespace() || "-–—/|".contains(c));
             let roman = text.len() <= 6 && text.chars().all(|c| "ivxlc".contains(c));
             let numbered = usual.is_some_and(|usual| {
                 text.chars().count() < 100
-                    && edge_numbers(text)
-                        .iter()
-                        .any(|number| place as i64 - number == usual)
+                    && edge_numbers(text).iter().any(|number| place as i64 - number == usual)
             });
             if !text.is_empty() && lexicon::chapter_word(text).is_none() && (bare || roman || numbered) {
                 page[at] = Line::Cut;
@@ -181,16 +163,11 @@ fn edge_numbers(text: &str) -> Vec<i64> {
 
 fn cut_contents(pages: &mut [Vec<Line>]) {
     for page in pages.iter_mut() {
-        let texts: Vec<&str> = (0..page.len())
-            .map(|at| text_at(page, at))
-            .filter(|text| !text.is_empty())
-            .collect();
+        let texts: Vec<&str> =
+            (0..page.len()).map(|at| text_at(page, at)).filter(|text| !text.is_empty()).collect();
         let leaders = texts.iter().filter(|text| has_leader(text)).count();
         let ends_in_number = texts.iter().filter(|text| ends_in_number(text)).count();
-        let titled = texts
-            .iter()
-            .take(4)
-            .any(|text| lexicon::lists(lexicon::CONTENTS, &text.to_lowercase()));
+        let titled = texts.iter().take(4).any(|text| lexicon::lists(lexicon::CONTENTS, &text.to_lowercase()));
         let contents = leaders >= 5 && leaders * 10 >= texts.len() * 3
             || texts.len() >= 8 && ends_in_number * 10 >= texts.len() * if titled { 3 } else { 7 };
         for line in page.iter_mut() {
@@ -240,15 +217,7 @@ mod tests {
 
     fn texts(pages: &[Vec<Line>]) -> Vec<String> {
         let lines = pages.iter().flatten();
-        lines
-            .filter_map(|line| {
-                if let Line::Text(text) = line {
-                    Some(text.clone())
-                } else {
-                    None
-                }
-            })
-            .collect()
+        lines.filter_map(|line| if let Line::Text(text) = line { Some(text.clone()) } else { None }).collect()
     }
 
     #[test]
@@ -256,9 +225,8 @@ mod tests {
         let mut pages = vec!["Contents\n1 Tides . . . . . 1\n2 Moon . . . . . 2\n3 Sun . . . . . 3\n4 Sea . . . . 4\n5 Air . . . . 5".to_owned()];
         for page in 1..=6 {
             let wind = ["north", "south", "east", "west", "strong", "weak"][page - 1];
-            pages.push(format!(
-                "Handbook of tides, page {page} of 6\n\nWind {wind} lifts the sea.\n\n{page}"
-            ));
+            pages
+                .push(format!("Handbook of tides, page {page} of 6\n\nWind {wind} lifts the sea.\n\n{page}"));
         }
         pages.push("Handbook of tides, page 7 of 6\nReferences\nAdams, J. Tides and men. 1901.".to_owned());
         let kept = texts(&running_text(&pages));

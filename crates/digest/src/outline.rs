@@ -30,10 +30,7 @@ const STRUCTURED: usize = 3;
 impl Topic {
     /// Characters of quotable text below the heading.
     pub fn material(&self, corpus: &Corpus) -> u64 {
-        self.passages
-            .iter()
-            .map(|passage| u64::from(corpus.passages[*passage as usize].characters))
-            .sum()
+        self.passages.iter().map(|passage| u64::from(corpus.passages[*passage as usize].characters)).sum()
     }
 }
 
@@ -45,11 +42,8 @@ pub fn topics(corpus: &Corpus) -> Vec<Topic> {
         if source.language != corpus.language() {
             continue;
         }
-        let own: Vec<&Heading> = corpus
-            .headings
-            .iter()
-            .filter(|heading| heading.source as usize == at)
-            .collect();
+        let own: Vec<&Heading> =
+            corpus.headings.iter().filter(|heading| heading.source as usize == at).collect();
         for topic in of_source(&own, &stems) {
             merge(&mut topics, topic);
         }
@@ -69,24 +63,16 @@ pub fn is_telling(title: &str, stems: &Stems) -> bool {
         && letters * 10 >= title.chars().count() * 6
         && sentences == 0
         && !title.contains(['=', '\\', '<', '{', '$', '\u{300}', '”', '_', '@'])
-        && !title
-            .split_whitespace()
-            .any(|word| word.starts_with('/') || word.contains("//"))
+        && !title.split_whitespace().any(|word| word.starts_with('/') || word.contains("//"))
         && !lexicon::lists(lexicon::GENERIC, lower.trim_end_matches(['?', '.', ':']))
         && !lexicon::lists(lexicon::BACK_MATTER, &lower)
         && !stems.of(title).is_empty()
 }
 
 fn of_source(headings: &[&Heading], stems: &Stems) -> Vec<Topic> {
-    let structured = headings
-        .iter()
-        .filter(|heading| heading.level != UNKNOWN_LEVEL)
-        .count()
-        >= STRUCTURED;
-    let headings: Vec<&&Heading> = headings
-        .iter()
-        .filter(|heading| !structured || heading.level != UNKNOWN_LEVEL)
-        .collect();
+    let structured = headings.iter().filter(|heading| heading.level != UNKNOWN_LEVEL).count() >= STRUCTURED;
+    let headings: Vec<&&Heading> =
+        headings.iter().filter(|heading| !structured || heading.level != UNKNOWN_LEVEL).collect();
     let Some(end) = headings.last().map(|last| last.passages.end) else {
         return Vec::new();
     };
@@ -126,17 +112,11 @@ fn of_source(headings: &[&Heading], stems: &Stems) -> Vec<Topic> {
 }
 
 fn cleaned(title: &str) -> String {
-    title
-        .trim_end_matches([':', '.', ' ', ',', ';'])
-        .trim_matches(['*', '`'])
-        .to_owned()
+    title.trim_end_matches([':', '.', ' ', ',', ';']).trim_matches(['*', '`']).to_owned()
 }
 
 fn merge(topics: &mut Vec<Topic>, topic: Topic) {
-    let Some(known) = topics
-        .iter_mut()
-        .find(|known| likeness(&known.stems, &topic.stems) >= SAME)
-    else {
+    let Some(known) = topics.iter_mut().find(|known| likeness(&known.stems, &topic.stems) >= SAME) else {
         topics.push(topic);
         return;
     };

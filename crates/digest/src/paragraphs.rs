@@ -69,18 +69,10 @@ pub fn paragraphs(pages: &[Vec<Line>], plain: bool) -> Vec<Paragraph> {
             } else {
                 joined
             };
-            let heading = if chapter_title {
-                Some((1, joined.clone()))
-            } else {
-                heading(&group, &joined, plain)
-            };
+            let heading =
+                if chapter_title { Some((1, joined.clone())) } else { heading(&group, &joined, plain) };
             if let Some((level, text)) = heading {
-                out.push(Paragraph {
-                    page,
-                    kind: Kind::Heading(level),
-                    text,
-                    carried_over: false,
-                });
+                out.push(Paragraph { page, kind: Kind::Heading(level), text, carried_over: false });
                 continue;
             }
             if group.is_listing() {
@@ -88,23 +80,12 @@ pub fn paragraphs(pages: &[Vec<Line>], plain: bool) -> Vec<Paragraph> {
             }
             let text = if plain { without_markdown(&joined) } else { joined };
             let kind = if group.item { Kind::Item } else { Kind::Prose };
-            let previous = out
-                .iter()
-                .rev()
-                .find(|before| !matches!(before.kind, Kind::Heading(_)));
-            let first_of_page = !out
-                .iter()
-                .rev()
-                .take_while(|before| before.page == page)
-                .any(|before| before.page == page);
+            let previous = out.iter().rev().find(|before| !matches!(before.kind, Kind::Heading(_)));
+            let first_of_page =
+                !out.iter().rev().take_while(|before| before.page == page).any(|before| before.page == page);
             let carried_over =
                 first_of_page && !group.item && previous.is_some_and(|before| !ends_sentence(&before.text));
-            out.push(Paragraph {
-                page,
-                kind,
-                text,
-                carried_over,
-            });
+            out.push(Paragraph { page, kind, text, carried_over });
         }
     }
     out
@@ -179,11 +160,7 @@ fn groups(lines: &[Line], plain: bool, unwrapped: bool) -> Vec<Group> {
             {
                 last.lines.push(body.to_owned());
             }
-            _ => groups.push(Group {
-                lines: vec![body.to_owned()],
-                item,
-                place,
-            }),
+            _ => groups.push(Group { lines: vec![body.to_owned()], item, place }),
         }
         open = !(plain && body.starts_with('#'));
         soft = false;
@@ -193,9 +170,8 @@ fn groups(lines: &[Line], plain: bool, unwrapped: bool) -> Vec<Group> {
 
 /// Takes footnotes off a page's end: numbered paragraphs below its middle and all that follows them.
 fn without_footnotes(mut groups: Vec<Group>) -> Vec<Group> {
-    let first = groups
-        .iter()
-        .position(|group| group.place > 0.4 && !group.item && is_footnote(&group.lines[0]));
+    let first =
+        groups.iter().position(|group| group.place > 0.4 && !group.item && is_footnote(&group.lines[0]));
     if let Some(first) = first {
         groups.truncate(first);
     }
@@ -203,16 +179,9 @@ fn without_footnotes(mut groups: Vec<Group>) -> Vec<Group> {
 }
 
 fn is_footnote(line: &str) -> bool {
-    let marker = line
-        .chars()
-        .take_while(|c| c.is_numeric() || "*†‡".contains(*c))
-        .count();
+    let marker = line.chars().take_while(|c| c.is_numeric() || "*†‡".contains(*c)).count();
     let rest = line.chars().skip(marker).collect::<String>();
-    let starts = rest
-        .trim_start()
-        .chars()
-        .next()
-        .is_some_and(|c| c.is_uppercase() || c == '/');
+    let starts = rest.trim_start().chars().next().is_some_and(|c| c.is_uppercase() || c == '/');
     (1..=3).contains(&marker) && starts && line.chars().count() > 60
 }
 
@@ -237,12 +206,10 @@ fn strip_bullet(text: &str, plain: bool) -> (bool, &str) {
 
 /// Whether a line belongs to a listing, a command or a drawing.
 fn is_code(line: &str) -> bool {
-    const SIGNS: &[&str] = &[
-        "←", "↩", "-----", "=====", "::=", "&&", "||", "();", "};", "</", "/>", "b’’", "+->", " \\ ",
-    ];
-    const OPENINGS: &[&str] = &[
-        "$ ", "% ", "> ", "#!", "# apt", "deb http", "deb-src", "|", "//", "/*", "<?",
-    ];
+    const SIGNS: &[&str] =
+        &["←", "↩", "-----", "=====", "::=", "&&", "||", "();", "};", "</", "/>", "b’’", "+->", " \\ "];
+    const OPENINGS: &[&str] =
+        &["$ ", "% ", "> ", "#!", "# apt", "deb http", "deb-src", "|", "//", "/*", "<?"];
     if SIGNS.iter().any(|sign| line.contains(sign))
         || OPENINGS.iter().any(|opening| line.starts_with(opening))
     {
@@ -252,10 +219,7 @@ fn is_code(line: &str) -> bool {
         return true;
     }
     let visible = line.chars().filter(|c| !c.is_whitespace()).count();
-    let signs = line
-        .chars()
-        .filter(|c| "{}<>|=$#;\\_/~^+*@[]".contains(*c))
-        .count();
+    let signs = line.chars().filter(|c| "{}<>|=$#;\\_/~^+*@[]".contains(*c)).count();
     let words = line.split_whitespace().count();
     visible > 0 && (signs * 4 > visible || words <= 3 && signs * 8 > visible && !ends_sentence(line))
 }
@@ -267,10 +231,7 @@ fn number_prefix(text: &str) -> Option<(usize, &str)> {
     let parts: Vec<&str> = number.trim_end_matches('.').split('.').collect();
     let sound = parts.iter().all(|part| (1..=3).contains(&part.len()));
     let title = rest.trim_start();
-    let starts = title
-        .chars()
-        .next()
-        .is_some_and(|c| c.is_uppercase() || "\"“„«'‘(`".contains(c));
+    let starts = title.chars().next().is_some_and(|c| c.is_uppercase() || "\"“„«'‘(`".contains(c));
     (sound && rest.starts_with(char::is_whitespace) && starts).then_some((parts.len(), title))
 }
 
@@ -278,9 +239,7 @@ fn heading(group: &Group, joined: &str, plain: bool) -> Option<(u8, String)> {
     if plain && joined.starts_with('#') {
         let level = joined.chars().take_while(|c| *c == '#').count();
         let title = without_markdown(joined.trim_matches(['#', ' ']));
-        let title = number_prefix(&title)
-            .map_or(title.as_str(), |(_, rest)| rest)
-            .to_owned();
+        let title = number_prefix(&title).map_or(title.as_str(), |(_, rest)| rest).to_owned();
         return (!title.is_empty()).then_some((level.min(6) as u8, title));
     }
     let length = joined.chars().count();
@@ -302,10 +261,7 @@ fn heading(group: &Group, joined: &str, plain: bool) -> Option<(u8, String)> {
     if letters > 4 && words <= 8 && group.place < 0.3 && joined.chars().all(|c| !c.is_lowercase()) {
         return Some((1, sentence_case(joined)));
     }
-    (2..=10)
-        .contains(&words)
-        .then(|| (UNKNOWN_LEVEL, joined.to_owned()))
-        .filter(|_| length <= 80)
+    (2..=10).contains(&words).then(|| (UNKNOWN_LEVEL, joined.to_owned())).filter(|_| length <= 80)
 }
 
 /// "SOURCE PACKAGES" as "Source packages".
@@ -428,10 +384,7 @@ mod tests {
 
     fn split(text: &str, plain: bool) -> Vec<(Kind, String)> {
         let pages = running_text(&[text.to_owned()]);
-        paragraphs(&pages, plain)
-            .into_iter()
-            .map(|paragraph| (paragraph.kind, paragraph.text))
-            .collect()
+        paragraphs(&pages, plain).into_iter().map(|paragraph| (paragraph.kind, paragraph.text)).collect()
     }
 
     #[test]
@@ -448,9 +401,7 @@ mod tests {
         let text = "The maker puts gentoo-0.9.\n12-rc into the debian/\nrules folder beside the file orig.\ntar.gz of last year.";
         let found = split(text, false);
         assert!(
-            found[0]
-                .1
-                .contains("gentoo-0.9.12-rc into the debian/rules folder beside the file orig.tar.gz"),
+            found[0].1.contains("gentoo-0.9.12-rc into the debian/rules folder beside the file orig.tar.gz"),
             "{found:?}"
         );
     }

@@ -54,10 +54,7 @@ pub struct PlannedSection {
 
 impl Plan {
     pub fn section(&self, key: &str) -> Option<&PlannedSection> {
-        self.chapters
-            .iter()
-            .flat_map(|chapter| &chapter.sections)
-            .find(|section| section.key == key)
+        self.chapters.iter().flat_map(|chapter| &chapter.sections).find(|section| section.key == key)
     }
 
     /// The keys in the order of the document.
@@ -85,30 +82,24 @@ pub fn plan(corpus: &Corpus, request: &PlanRequest<'_>, metrics: &PageMetrics) -
             terms: telling_words(corpus, &planner.best(FEEDBACK), QUERY_TERMS),
             material: 1.0,
         };
-        drafts.push(DraftChapter {
-            title: request.title.trim().to_owned(),
-            sections: vec![section],
-        });
+        drafts.push(DraftChapter { title: request.title.trim().to_owned(), sections: vec![section] });
     }
     let budgets = shares(&drafts, metrics.budget(request.target_pages));
     let mut budgets = budgets.into_iter();
-    let chapters = drafts
-        .into_iter()
-        .enumerate()
-        .map(|(chapter, draft)| PlannedChapter {
-            title: draft.title,
-            sections: draft
-                .sections
-                .into_iter()
-                .enumerate()
-                .map(|(section, draft)| PlannedSection {
-                    key: format!("{}.{}", chapter + 1, section + 1),
-                    title: draft.title,
-                    query_terms: draft.terms,
-                    character_budget: budgets.next().unwrap_or_default(),
-                })
-                .collect(),
-        });
+    let chapters = drafts.into_iter().enumerate().map(|(chapter, draft)| PlannedChapter {
+        title: draft.title,
+        sections: draft
+            .sections
+            .into_iter()
+            .enumerate()
+            .map(|(section, draft)| PlannedSection {
+                key: format!("{}.{}", chapter + 1, section + 1),
+                title: draft.title,
+                query_terms: draft.terms,
+                character_budget: budgets.next().unwrap_or_default(),
+            })
+            .collect(),
+    });
     Plan {
         title: request.title.trim().to_owned(),
         language: request.language.unwrap_or(corpus.language()).to_owned(),
@@ -146,19 +137,13 @@ fn shares(drafts: &[DraftChapter], total: u64) -> Vec<u32> {
         .map(|section| section.material.max(1.0).sqrt())
         .collect();
     let mean = roots.iter().sum::<f64>() / roots.len() as f64;
-    let weights: Vec<f64> = roots
-        .iter()
-        .map(|root| root.clamp(mean * 0.7, mean * 1.35))
-        .collect();
+    let weights: Vec<f64> = roots.iter().map(|root| root.clamp(mean * 0.7, mean * 1.35)).collect();
     let sum: f64 = weights.iter().sum();
     let mut given = 0;
     let mut budgets = Vec::with_capacity(weights.len());
     for (at, weight) in weights.iter().enumerate() {
-        let share = if at + 1 == weights.len() {
-            total - given
-        } else {
-            (total as f64 * weight / sum) as u64
-        };
+        let share =
+            if at + 1 == weights.len() { total - given } else { (total as f64 * weight / sum) as u64 };
         given += share;
         budgets.push(share as u32);
     }
@@ -171,11 +156,7 @@ mod tests {
 
     #[test]
     fn budgets_add_up_exactly() {
-        let section = |material: f64| Draft {
-            title: None,
-            terms: Vec::new(),
-            material,
-        };
+        let section = |material: f64| Draft { title: None, terms: Vec::new(), material };
         let drafts = vec![DraftChapter {
             title: String::new(),
             sections: vec![section(10.0), section(90_000.0), section(500.0)],

@@ -54,28 +54,12 @@ impl<'a> Planner<'a> {
         let best = relevance.iter().copied().fold(0.0, f64::max);
         for (score, passage) in relevance.iter_mut().zip(&corpus.passages) {
             // A title that shares no word with the sources leaves every passage equally near.
-            *score = if best > 0.0 {
-                *score / best * passage.standing
-            } else {
-                passage.standing
-            };
+            *score = if best > 0.0 { *score / best * passage.standing } else { passage.standing };
         }
-        let wanted = (f64::from(metrics.body_pages(request.target_pages)) / SECTION_PAGES)
-            .round()
-            .max(1.0);
+        let wanted = (f64::from(metrics.body_pages(request.target_pages)) / SECTION_PAGES).round().max(1.0);
         let size = metrics.budget(request.target_pages) as f64 / wanted;
-        let title = Stems::new(corpus.language())
-            .of(request.title)
-            .into_iter()
-            .collect();
-        Self {
-            corpus,
-            relevance,
-            wanted: wanted as usize,
-            size,
-            topics: topics(corpus),
-            title,
-        }
+        let title = Stems::new(corpus.language()).of(request.title).into_iter().collect();
+        Self { corpus, relevance, wanted: wanted as usize, size, topics: topics(corpus), title }
     }
 
     pub fn chapters_of_sources(&self) -> Vec<DraftChapter> {
@@ -87,19 +71,12 @@ impl<'a> Planner<'a> {
         }
         let fuller = self.chapters_of_headings(SECTIONS_PER_CHAPTER);
         // Fewer, longer sections with real headings read better than clusters, unless there are far too few.
-        if count(&fuller) * 2 >= self.wanted {
-            fuller
-        } else {
-            self.chapters_of_clusters()
-        }
+        if count(&fuller) * 2 >= self.wanted { fuller } else { self.chapters_of_clusters() }
     }
 
     fn chapters_of_headings(&self, per_chapter: usize) -> Vec<DraftChapter> {
-        let mut ranked: Vec<(f64, &Topic)> = self
-            .topics
-            .iter()
-            .map(|topic| (self.score(topic), topic))
-            .collect();
+        let mut ranked: Vec<(f64, &Topic)> =
+            self.topics.iter().map(|topic| (self.score(topic), topic)).collect();
         ranked.retain(|(_, topic)| topic.material(self.corpus) as f64 >= self.size * 0.4);
         ranked.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.passages.cmp(&b.1.passages)));
         let mut left = self.wanted;
@@ -126,23 +103,13 @@ impl<'a> Planner<'a> {
             .collect();
         children.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.passages.cmp(&b.1.passages)));
         children.truncate(most.min(fits));
-        children.sort_by(|a, b| {
-            a.1.position
-                .total_cmp(&b.1.position)
-                .then(a.1.passages.cmp(&b.1.passages))
-        });
+        children.sort_by(|a, b| a.1.position.total_cmp(&b.1.position).then(a.1.passages.cmp(&b.1.passages)));
         let sections = if children.len() < 2 {
             vec![self.draft(None, &topic.passages)]
         } else {
-            children
-                .iter()
-                .map(|(_, child)| self.draft(Some(child.title.clone()), &child.passages))
-                .collect()
+            children.iter().map(|(_, child)| self.draft(Some(child.title.clone()), &child.passages)).collect()
         };
-        DraftChapter {
-            title: topic.title.clone(),
-            sections,
-        }
+        DraftChapter { title: topic.title.clone(), sections }
     }
 
     fn draft(&self, title: Option<String>, passages: &[u32]) -> Draft {
@@ -150,29 +117,18 @@ impl<'a> Planner<'a> {
             .iter()
             .map(|passage| f64::from(self.corpus.passages[*passage as usize].characters))
             .sum();
-        Draft {
-            title,
-            terms: telling_words(self.corpus, passages, QUERY_TERMS),
-            material,
-        }
+        Draft { title, terms: telling_words(self.corpus, passages, QUERY_TERMS), material }
     }
 
     /// How much a topic has to say about the title, and whether there is enough of it.
     fn score(&self, topic: &Topic) -> f64 {
-        let mut best: Vec<f64> = topic
-            .passages
-            .iter()
-            .map(|passage| self.relevance[*passage as usize])
-            .collect();
+        let mut best: Vec<f64> =
+            topic.passages.iter().map(|passage| self.relevance[*passage as usize]).collect();
         best.sort_by(|a, b| b.total_cmp(a));
         best.truncate(8);
         let relevance = best.iter().sum::<f64>() / best.len().max(1) as f64;
         let enough = (topic.material(self.corpus) as f64 / self.size).min(1.0).sqrt();
-        let named = topic
-            .stems
-            .iter()
-            .filter(|stem| self.title.contains(*stem))
-            .count() as f64
+        let named = topic.stems.iter().filter(|stem| self.title.contains(*stem)).count() as f64
             / self.title.len().max(1) as f64;
         (0.1 + relevance + named) * enough
     }
@@ -184,10 +140,7 @@ impl<'a> Planner<'a> {
             let found = clusters(self.corpus, &order, self.wanted, &mut taken);
             return found
                 .into_iter()
-                .map(|c| DraftChapter {
-                    title: c.name,
-                    sections: vec![self.draft(None, &c.passages)],
-                })
+                .map(|c| DraftChapter { title: c.name, sections: vec![self.draft(None, &c.passages)] })
                 .collect();
         }
         let found = clusters(self.corpus, &order, self.wanted.div_ceil(3), &mut taken);
@@ -197,15 +150,9 @@ impl<'a> Planner<'a> {
             let sections = if parts.len() < 2 {
                 vec![self.draft(None, &cluster.passages)]
             } else {
-                parts
-                    .into_iter()
-                    .map(|part| self.draft(Some(part.name), &part.passages))
-                    .collect()
+                parts.into_iter().map(|part| self.draft(Some(part.name), &part.passages)).collect()
             };
-            chapters.push(DraftChapter {
-                title: cluster.name,
-                sections,
-            });
+            chapters.push(DraftChapter { title: cluster.name, sections });
         }
         chapters
     }
@@ -222,10 +169,7 @@ impl<'a> Planner<'a> {
                     let query = format!("{} {title}", chapter.title);
                     chapter.sections.push(self.searched(Some(title), &query));
                 }
-                None => chapters.push(DraftChapter {
-                    title,
-                    sections: Vec::new(),
-                }),
+                None => chapters.push(DraftChapter { title, sections: Vec::new() }),
             }
         }
         let leaves: usize = chapters.iter().map(|chapter| chapter.sections.len().max(1)).sum();
@@ -255,11 +199,7 @@ impl<'a> Planner<'a> {
                     && !taken.contains(&topic.title)
             })
             .map(|topic| {
-                let sum: f64 = topic
-                    .passages
-                    .iter()
-                    .map(|passage| scores[*passage as usize])
-                    .sum();
+                let sum: f64 = topic.passages.iter().map(|passage| scores[*passage as usize]).sum();
                 (sum / topic.passages.len() as f64, topic)
             })
             .filter(|(score, _)| *score > 0.0)
@@ -269,16 +209,9 @@ impl<'a> Planner<'a> {
         if count < 2 || found.len() < 2 {
             return vec![self.searched(None, title)];
         }
-        found.sort_by(|a, b| {
-            a.1.position
-                .total_cmp(&b.1.position)
-                .then(a.1.passages.cmp(&b.1.passages))
-        });
+        found.sort_by(|a, b| a.1.position.total_cmp(&b.1.position).then(a.1.passages.cmp(&b.1.passages)));
         taken.extend(found.iter().map(|(_, topic)| topic.title.clone()));
-        found
-            .into_iter()
-            .map(|(_, topic)| self.draft(Some(topic.title.clone()), &topic.passages))
-            .collect()
+        found.into_iter().map(|(_, topic)| self.draft(Some(topic.title.clone()), &topic.passages)).collect()
     }
 
     /// A section known by its title only: its words and those of the passages they find.
@@ -286,9 +219,8 @@ impl<'a> Planner<'a> {
         let mut query = Query::new();
         self.corpus.index.add(&mut query, text, 1.0);
         let scores = self.corpus.index.scores(&query);
-        let mut found: Vec<u32> = (0..scores.len() as u32)
-            .filter(|passage| scores[*passage as usize] > 0.0)
-            .collect();
+        let mut found: Vec<u32> =
+            (0..scores.len() as u32).filter(|passage| scores[*passage as usize] > 0.0).collect();
         found.sort_by(|a, b| scores[*b as usize].total_cmp(&scores[*a as usize]).then(a.cmp(b)));
         let material = found
             .iter()
@@ -306,9 +238,7 @@ impl<'a> Planner<'a> {
     pub fn best(&self, count: usize) -> Vec<u32> {
         let mut order: Vec<u32> = (0..self.relevance.len() as u32).collect();
         order.sort_by(|a, b| {
-            self.relevance[*b as usize]
-                .total_cmp(&self.relevance[*a as usize])
-                .then(a.cmp(b))
+            self.relevance[*b as usize].total_cmp(&self.relevance[*a as usize]).then(a.cmp(b))
         });
         order.truncate(count);
         order
@@ -341,9 +271,6 @@ mod tests {
         assert_eq!(outline_line("1.2 The moon"), (true, "The moon".to_owned()));
         assert_eq!(outline_line("  - The sun"), (true, "The sun".to_owned()));
         assert_eq!(outline_line("## The sea"), (true, "The sea".to_owned()));
-        assert_eq!(
-            outline_line("2024 in review"),
-            (false, "2024 in review".to_owned())
-        );
+        assert_eq!(outline_line("2024 in review"), (false, "2024 in review".to_owned()));
     }
 }

@@ -27,21 +27,13 @@ pub fn candidates<'a>(paragraph: &'a str, words: &Words) -> Vec<Candidate<'a>> {
         if text.is_empty() {
             continue;
         }
-        let at = start
-            + paragraph[start..end]
-                .find(text)
-                .expect("trimmed from the same slice");
+        let at = start + paragraph[start..end].find(text).expect("trimmed from the same slice");
         // A footnote's number after the dot is no part of the sentence, and what it ties to is not quoted.
         let shown = without_note(text);
         let follows =
             end_of_last.is_some_and(|last: usize| paragraph[last..at].chars().all(char::is_whitespace));
         end_of_last = Some(at + shown.len());
-        out.push(Candidate {
-            text: shown,
-            follows,
-            fit: is_fit(shown),
-            leaning: is_leaning(shown, words),
-        });
+        out.push(Candidate { text: shown, follows, fit: is_fit(shown), leaning: is_leaning(shown, words) });
     }
     out
 }
@@ -57,9 +49,7 @@ fn bounds(paragraph: &str) -> Vec<(usize, usize)> {
             _ => out.push((start, end)),
         }
     }
-    out.into_iter()
-        .flat_map(|(start, end)| split_at_notes(paragraph, start, end))
-        .collect()
+    out.into_iter().flat_map(|(start, end)| split_at_notes(paragraph, start, end)).collect()
 }
 
 fn breaks(before: &str, after: &str) -> bool {
@@ -73,11 +63,7 @@ fn breaks(before: &str, after: &str) -> bool {
     let Some(without_dot) = before.strip_suffix('.') else {
         return true;
     };
-    let word = without_dot
-        .rsplit([' ', '(', '\u{a0}'])
-        .next()
-        .unwrap_or_default()
-        .to_lowercase();
+    let word = without_dot.rsplit([' ', '(', '\u{a0}']).next().unwrap_or_default().to_lowercase();
     let initial = word.chars().count() == 1 && without_dot.ends_with(char::is_uppercase);
     let numbered = next.is_some_and(char::is_numeric)
         && word.len() <= 4
@@ -93,11 +79,7 @@ fn split_at_notes(paragraph: &str, start: usize, end: usize) -> Vec<(usize, usiz
     for (at, character) in text.char_indices() {
         if ".!?".contains(character) && before.is_lowercase() {
             let rest = &text[at + character.len_utf8()..];
-            let note: usize = rest
-                .chars()
-                .take_while(|c| c.is_numeric())
-                .map(char::len_utf8)
-                .sum();
+            let note: usize = rest.chars().take_while(|c| c.is_numeric()).map(char::len_utf8).sum();
             let after = &rest[note..];
             let next = after.trim_start().chars().next();
             if note > 0 && after.starts_with(' ') && next.is_some_and(char::is_uppercase) {
@@ -131,18 +113,12 @@ fn is_fit(text: &str) -> bool {
 
 fn opens_well(text: &str) -> bool {
     let inner = text.trim_start_matches(['"', '“', '„', '«', '‘', '\'', '”', '(', '¿', '¡']);
-    inner
-        .chars()
-        .next()
-        .is_some_and(|first| first.is_alphabetic() && !first.is_lowercase())
+    inner.chars().next().is_some_and(|first| first.is_alphabetic() && !first.is_lowercase())
 }
 
 fn is_mostly_words(text: &str) -> bool {
     let visible = text.chars().filter(|c| !c.is_whitespace()).count();
-    let other = text
-        .chars()
-        .filter(|c| !c.is_whitespace() && !c.is_alphabetic())
-        .count();
+    let other = text.chars().filter(|c| !c.is_whitespace() && !c.is_alphabetic()).count();
     let tokens: Vec<&str> = text.split_whitespace().collect();
     let technical = tokens.iter().filter(|token| is_technical(token)).count();
     other * 10 <= visible * 4 && technical * 4 <= tokens.len()
@@ -152,9 +128,7 @@ fn is_mostly_words(text: &str) -> bool {
 fn is_technical(token: &str) -> bool {
     let token = token.trim_matches(|c: char| "\"'“”„«»’‘(),.;:?!".contains(c));
     token.starts_with("--")
-        || token.contains([
-            '=', '_', '\\', '<', '>', '{', '}', '|', '$', '@', '~', '*', '#', '+',
-        ])
+        || token.contains(['=', '_', '\\', '<', '>', '{', '}', '|', '$', '@', '~', '*', '#', '+'])
         || token.contains("//")
         || token.starts_with('/')
         || token.chars().any(|c| c.is_ascii_digit()) && token.chars().any(char::is_alphabetic)
@@ -180,10 +154,7 @@ fn is_clean(text: &str) -> bool {
     let mut before = 'x';
     for character in text.chars() {
         let combining = matches!(character, '\u{300}'..='\u{36f}');
-        let private = matches!(
-            character,
-            '\u{e000}'..='\u{f8ff}' | '\u{fffd}' | '←' | '↩' | '•' | '□' | '■'
-        );
+        let private = matches!(character, '\u{e000}'..='\u{f8ff}' | '\u{fffd}' | '←' | '↩' | '•' | '□' | '■');
         if private || combining && !before.is_alphabetic() {
             return false;
         }
@@ -214,18 +185,11 @@ pub fn is_leaning(text: &str, words: &Words) -> bool {
     let lower = text.to_lowercase();
     let start = lower.trim_start_matches(|c: char| !c.is_alphanumeric());
     let leans = words.leaning.iter().any(|opening| {
-        start.strip_prefix(opening).is_some_and(|rest| {
-            rest.chars()
-                .next()
-                .is_none_or(|c| !c.is_alphanumeric() && c != '-')
-        })
+        start
+            .strip_prefix(opening)
+            .is_some_and(|rest| rest.chars().next().is_none_or(|c| !c.is_alphanumeric() && c != '-'))
     });
-    leans
-        || start
-            .unicode_words()
-            .take(5)
-            .any(|word| words.pointing.contains(word))
-        || lower.starts_with('(')
+    leans || start.unicode_words().take(5).any(|word| words.pointing.contains(word)) || lower.starts_with('(')
 }
 
 #[cfg(test)]
@@ -280,10 +244,7 @@ mod tests {
         ] {
             assert!(is_leaning(text, &lexicon::words(language)), "{text}");
         }
-        assert!(!is_leaning(
-            "Thistle grows on the shore of the sea.",
-            &lexicon::words("en")
-        ));
+        assert!(!is_leaning("Thistle grows on the shore of the sea.", &lexicon::words("en")));
     }
 
     #[test]

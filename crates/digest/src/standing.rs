@@ -49,32 +49,17 @@ mod tests {
     #[test]
     fn a_pointer_stands_worse_than_what_it_points_to() {
         let words = lexicon::words("en");
-        let matter = standing(
-            "The moon pulls the sea. The sun helps it.",
-            2,
-            Kind::Prose,
-            &words,
-        );
-        let pointer = standing(
-            "The moon is described in Section 4.2 of the handbook.",
-            1,
-            Kind::Prose,
-            &words,
-        );
+        let matter = standing("The moon pulls the sea. The sun helps it.", 2, Kind::Prose, &words);
+        let pointer =
+            standing("The moon is described in Section 4.2 of the handbook.", 1, Kind::Prose, &words);
         assert!(matter > pointer * 2.0, "{matter} {pointer}");
     }
 
     #[test]
     fn a_definition_says_early_what_something_is() {
         let words = lexicon::words("en");
-        assert!(is_defining(
-            "A barometer is an instrument for the weight of air.",
-            &words
-        ));
-        assert!(!is_defining(
-            "If the glass is the last one left, keep it safe.",
-            &words
-        ));
+        assert!(is_defining("A barometer is an instrument for the weight of air.", &words));
+        assert!(!is_defining("If the glass is the last one left, keep it safe.", &words));
         assert!(is_defining("Прилив — это подъём воды.", &lexicon::words("ru")));
     }
 }

@@ -34,10 +34,7 @@ impl Stems {
             "el" => Some(Algorithm::Greek),
             _ => None,
         };
-        Self {
-            stemmer: algorithm.map(Stemmer::create),
-            stop: lexicon::words(language).stop,
-        }
+        Self { stemmer: algorithm.map(Stemmer::create), stop: lexicon::words(language).stop }
     }
 
     /// The stems of `text` in order, without words that carry no meaning and without numbers.

@@ -85,26 +85,14 @@ mod tests {
 
     #[test]
     fn a_word_divided_at_a_line_end_equals_the_whole_word() {
-        assert!(is_verbatim(
-            "Die Softwarepa-\nketen bleiben gleich.",
-            "Die Softwarepaketen bleiben gleich."
-        ));
-        assert!(is_verbatim(
-            "running apt full-\nupgrade today",
-            "running apt full-upgrade today"
-        ));
+        assert!(is_verbatim("Die Softwarepa-\nketen bleiben gleich.", "Die Softwarepaketen bleiben gleich."));
+        assert!(is_verbatim("running apt full-\nupgrade today", "running apt full-upgrade today"));
     }
 
     #[test]
     fn another_word_or_another_order_is_not_verbatim() {
-        assert!(!is_verbatim(
-            "The archive holds packages.",
-            "The archive holds no packages."
-        ));
-        assert!(!is_verbatim(
-            "The archive holds packages.",
-            "Packages the archive holds."
-        ));
+        assert!(!is_verbatim("The archive holds packages.", "The archive holds no packages."));
+        assert!(!is_verbatim("The archive holds packages.", "Packages the archive holds."));
         assert!(!is_verbatim("The archive.", "  "));
     }
 

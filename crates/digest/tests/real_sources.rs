@@ -19,15 +19,8 @@ fn read(names: &[&str]) -> Option<Vec<SourceText>> {
     let source = |name: &&str| {
         let path = folder.join(name);
         let pages = std::panic::catch_unwind(|| pdf_extract::extract_text_by_pages(&path));
-        let pages = pages
-            .expect("extraction does not panic")
-            .expect("the file has text");
-        SourceText {
-            id: (*name).to_owned(),
-            title: (*name).to_owned(),
-            pages,
-            has_pages: true,
-        }
+        let pages = pages.expect("extraction does not panic").expect("the file has text");
+        SourceText { id: (*name).to_owned(), title: (*name).to_owned(), pages, has_pages: true }
     };
     Some(names.iter().map(source).collect())
 }
@@ -44,38 +37,21 @@ fn digest(sources: &[SourceText], corpus: &Corpus, request: &PlanRequest<'_>) ->
         .collect();
     let mut seen = HashSet::new();
     for run in assignment.sections.iter().flat_map(|section| &section.runs) {
-        assert!(
-            run.sentences.iter().all(|sentence| seen.insert(*sentence)),
-            "a sentence is used twice"
-        );
+        assert!(run.sentences.iter().all(|sentence| seen.insert(*sentence)), "a sentence is used twice");
     }
     for section in &sections {
         assert!(
-            section
-                .blocks
-                .iter()
-                .any(|block| matches!(block, Block::Quote { optional: None, .. })),
+            section.blocks.iter().any(|block| matches!(block, Block::Quote { optional: None, .. })),
             "an empty section"
         );
         for block in &section.blocks {
             let Block::Quote { text, cite, .. } = block else {
                 continue;
             };
-            let source = sources
-                .iter()
-                .find(|source| source.id == cite.source)
-                .expect("cites a source");
+            let source = sources.iter().find(|source| source.id == cite.source).expect("cites a source");
             let page = &source.pages[cite.page.expect("a PDF has pages") as usize - 1];
-            assert!(
-                is_verbatim(page, text),
-                "not on page {:?} of {}: {text}",
-                cite.page,
-                cite.source
-            );
-            assert!(
-                !text.contains(". . .") && !text.contains("----") && !text.contains('•'),
-                "{text}"
-            );
+            assert!(is_verbatim(page, text), "not on page {:?} of {}: {text}", cite.page, cite.source);
+            assert!(!text.contains(". . .") && !text.contains("----") && !text.contains('•'), "{text}");
         }
     }
     let budget = metrics.budget(request.target_pages);
@@ -103,11 +79,7 @@ fn english_manuals_fill_fifty_pages_word_for_word() {
         digest(
             &sources,
             &corpus,
-            &PlanRequest {
-                title: "Debian policy for packages",
-                target_pages,
-                ..PlanRequest::default()
-            },
+            &PlanRequest { title: "Debian policy for packages", target_pages, ..PlanRequest::default() },
         );
     }
 }
@@ -132,29 +104,19 @@ fn a_russian_outline_finds_russian_passages() {
         .blocks
         .iter()
         .filter_map(|block| {
-            if let Block::Quote {
-                text, optional: None, ..
-            } = block
-            {
+            if let Block::Quote { text, optional: None, .. } = block {
                 Some(text.to_lowercase())
             } else {
                 None
             }
         })
         .collect();
-    let fitting = quotes
-        .iter()
-        .filter(|text| text.contains("пакет") || text.contains("устан"))
-        .count();
+    let fitting = quotes.iter().filter(|text| text.contains("пакет") || text.contains("устан")).count();
     assert!(fitting * 10 >= quotes.len() * 8, "{fitting} of {}", quotes.len());
     digest(
         &sources,
         &corpus,
-        &PlanRequest {
-            title: "Debian",
-            target_pages: most(&corpus),
-            ..PlanRequest::default()
-        },
+        &PlanRequest { title: "Debian", target_pages: most(&corpus), ..PlanRequest::default() },
     );
 }
 
@@ -168,22 +130,12 @@ fn a_german_manual_is_quoted_with_its_umlauts_and_compounds() {
     let sections = digest(
         &sources,
         &corpus,
-        &PlanRequest {
-            title: "Debian-Pakete verwalten",
-            target_pages: 12,
-            ..PlanRequest::default()
-        },
+        &PlanRequest { title: "Debian-Pakete verwalten", target_pages: 12, ..PlanRequest::default() },
     );
     let text: String = sections
         .iter()
         .flat_map(|section| &section.blocks)
-        .filter_map(|block| {
-            if let Block::Quote { text, .. } = block {
-                Some(text.as_str())
-            } else {
-                None
-            }
-        })
+        .filter_map(|block| if let Block::Quote { text, .. } = block { Some(text.as_str()) } else { None })
         .collect();
     assert!(text.contains('ü') && text.contains("Paketverwaltung"));
     // Words divided at a line's end are whole again.
@@ -191,11 +143,7 @@ fn a_german_manual_is_quoted_with_its_umlauts_and_compounds() {
     digest(
         &sources,
         &corpus,
-        &PlanRequest {
-            title: "Debian",
-            target_pages: most(&corpus),
-            ..PlanRequest::default()
-        },
+        &PlanRequest { title: "Debian", target_pages: most(&corpus), ..PlanRequest::default() },
     );
 }
 
@@ -208,35 +156,17 @@ fn an_italian_manual_gives_an_italian_outline() {
     assert_eq!(corpus.language(), "it");
     let proposed = plan(
         &corpus,
-        &PlanRequest {
-            title: "Distribuzioni Debian",
-            target_pages: 12,
-            ..PlanRequest::default()
-        },
+        &PlanRequest { title: "Distribuzioni Debian", target_pages: 12, ..PlanRequest::default() },
         &PageMetrics::default(),
     );
-    assert!(
-        proposed
-            .chapters
-            .iter()
-            .any(|chapter| chapter.title.contains("distribuzione")),
-        "{proposed:?}"
-    );
+    assert!(proposed.chapters.iter().any(|chapter| chapter.title.contains("distribuzione")), "{proposed:?}");
     digest(
         &sources,
         &corpus,
-        &PlanRequest {
-            title: "Distribuzioni Debian",
-            target_pages: 12,
-            ..PlanRequest::default()
-        },
+        &PlanRequest { title: "Distribuzioni Debian", target_pages: 12, ..PlanRequest::default() },
     );
     let again = Corpus::build(&sources);
-    let request = PlanRequest {
-        title: "Distribuzioni Debian",
-        target_pages: 12,
-        ..PlanRequest::default()
-    };
+    let request = PlanRequest { title: "Distribuzioni Debian", target_pages: 12, ..PlanRequest::default() };
     let replanned = plan(&again, &request, &PageMetrics::default());
     assert_eq!(proposed, replanned);
     assert_eq!(assign(&corpus, &proposed), assign(&again, &replanned));

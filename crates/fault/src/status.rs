@@ -139,7 +139,9 @@ mod tests {
 
     #[test]
     fn kinds_that_share_a_code_stay_apart() {
-        for kind in [Kind::Invalid, Kind::Malformed, Kind::TooLarge, Kind::Precondition, Kind::PaymentRequired] {
+        for kind in
+            [Kind::Invalid, Kind::Malformed, Kind::TooLarge, Kind::Precondition, Kind::PaymentRequired]
+        {
             let status = Status::from(Fault::new(kind, "X", "x"));
             assert_eq!(Fault::from(&status).kind, kind);
         }

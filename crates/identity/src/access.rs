@@ -80,7 +80,8 @@ pub(crate) fn verify(token: &str, key: &[u8], now: Timestamp) -> Option<UserCall
     validation.set_audience(&[ACCESS_AUDIENCE]);
     // Expiry is compared with the clock that was passed in, below.
     validation.validate_exp = false;
-    let token = jsonwebtoken::decode::<AccessClaims>(token, &DecodingKey::from_ed_der(key), &validation).ok()?;
+    let token =
+        jsonwebtoken::decode::<AccessClaims>(token, &DecodingKey::from_ed_der(key), &validation).ok()?;
     let claims = token.claims;
     let seconds = now.unix_seconds();
     let in_time = claims.exp.saturating_add(LEEWAY_SECONDS) > seconds

@@ -6,10 +6,10 @@ use quire_clock::World;
 use quire_fault::{Fault, Kind};
 use tonic::metadata::MetadataMap;
 
+use crate::MasterSecret;
 use crate::access::{self, UserCaller};
 use crate::keys::{KeySet, KeySource};
 use crate::service::{self, SERVICE_TOKEN};
-use crate::MasterSecret;
 
 /// The gateway's name in its service token.
 const GATEWAY: &str = "gateway";
@@ -82,7 +82,10 @@ impl Gatekeeper {
     /// `UNAUTHENTICATED` without a genuine service token, `PERMISSION_DENIED` for other services.
     pub fn service(&self, metadata: &MetadataMap, allowed: &[&str]) -> Result<String, Fault> {
         let Some(name) = self.service_name(metadata) else {
-            return Err(unauthenticated("SERVICE_TOKEN_REQUIRED", "only services of this installation may do this"));
+            return Err(unauthenticated(
+                "SERVICE_TOKEN_REQUIRED",
+                "only services of this installation may do this",
+            ));
         };
         if allowed.contains(&name.as_str()) {
             Ok(name)

@@ -24,11 +24,7 @@ impl Decision {
     /// `resets`: per policy of the route, in order, microseconds from now to its theoretical arrival time;
     /// after this call if `allowed`, without it otherwise.
     pub(crate) fn of(route: &RouteLimit, allowed: bool, resets: &[u64]) -> Self {
-        let rows = route
-            .policies
-            .iter()
-            .zip(resets)
-            .map(|(policy, reset)| Row::new(policy, *reset));
+        let rows = route.policies.iter().zip(resets).map(|(policy, reset)| Row::new(policy, *reset));
         let chosen = if allowed {
             rows.min_by_key(|row| (row.remaining, std::cmp::Reverse(row.reset)))
         } else {

@@ -40,10 +40,7 @@ enum Backend {
     /// Counts of this process alone.
     Memory(Arc<memory::Memory>),
     /// Counts shared by all replicas, and those of this process for when they are out of reach.
-    Redis {
-        shared: Arc<redis::Redis>,
-        local: Arc<memory::Memory>,
-    },
+    Redis { shared: Arc<redis::Redis>, local: Arc<memory::Memory> },
 }
 
 /// What a caller is counted under, as an HMAC: Redis never sees an address in clear, and every key costs the
@@ -54,11 +51,7 @@ impl Limiter {
     /// A limiter that counts in this process only.
     pub fn memory(world: World) -> Self {
         let hash_key = world.bytes();
-        Self {
-            backend: Backend::Memory(Arc::default()),
-            world,
-            hash_key,
-        }
+        Self { backend: Backend::Memory(Arc::default()), world, hash_key }
     }
 
     /// A limiter that counts in Redis. Waits at most two seconds for Redis; if it does not answer, the process
@@ -68,14 +61,7 @@ impl Limiter {
     /// The address is not a Redis URL.
     pub async fn connect(redis_url: &str, world: World, hash_key: [u8; 32]) -> Result<Self, LinkError> {
         let shared = Arc::new(redis::Redis::connect(redis_url).await?);
-        Ok(Self {
-            backend: Backend::Redis {
-                shared,
-                local: Arc::default(),
-            },
-            world,
-            hash_key,
-        })
+        Ok(Self { backend: Backend::Redis { shared, local: Arc::default() }, world, hash_key })
     }
 
     /// Counts one call of `key` on `route`, if every policy of the route allows it.

@@ -40,13 +40,8 @@ struct Shared {
 }
 
 enum State {
-    Up {
-        connection: MultiplexedConnection,
-        late: u32,
-    },
-    Down {
-        next_attempt: Instant,
-    },
+    Up { connection: MultiplexedConnection, late: u32 },
+    Down { next_attempt: Instant },
     Connecting,
 }
 
@@ -54,17 +49,8 @@ impl Link {
     /// Tries once to connect, for at most two seconds.
     pub(crate) async fn connect(client: Client, purpose: &'static str) -> Self {
         let state = Mutex::new(State::Connecting);
-        let shared = Arc::new(Shared {
-            state,
-            up: watch::Sender::new(false),
-        });
-        let link = Self {
-            client,
-            purpose,
-            answer: ANSWER,
-            retry: RETRY,
-            shared,
-        };
+        let shared = Arc::new(Shared { state, up: watch::Sender::new(false) });
+        let link = Self { client, purpose, answer: ANSWER, retry: RETRY, shared };
         match open(&link.client).await {
             Some(connection) => link.shared.set_up(connection),
             None => {
@@ -137,14 +123,8 @@ impl Link {
         };
         *late += weight;
         if *late >= MAX_LATE {
-            tracing::warn!(
-                purpose = self.purpose,
-                cause,
-                "redis does not answer: going on without it"
-            );
-            *state = State::Down {
-                next_attempt: Instant::now() + self.retry,
-            };
+            tracing::warn!(purpose = self.purpose, cause, "redis does not answer: going on without it");
+            *state = State::Down { next_attempt: Instant::now() + self.retry };
             self.shared.up.send_replace(false);
         }
     }
@@ -171,9 +151,7 @@ impl Shared {
     }
 
     fn set_down(&self, retry: Duration) {
-        *self.state() = State::Down {
-            next_attempt: Instant::now() + retry,
-        };
+        *self.state() = State::Down { next_attempt: Instant::now() + retry };
         self.up.send_replace(false);
     }
 
@@ -186,14 +164,10 @@ impl Shared {
 
 /// A connection that has answered once.
 async fn open(client: &Client) -> Option<MultiplexedConnection> {
-    let config = AsyncConnectionConfig::new()
-        .set_connection_timeout(Some(CONNECT))
-        .set_response_timeout(None);
+    let config =
+        AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT)).set_response_timeout(None);
     let attempt = async {
-        let mut connection = client
-            .get_multiplexed_async_connection_with_config(&config)
-            .await
-            .ok()?;
+        let mut connection = client.get_multiplexed_async_connection_with_config(&config).await.ok()?;
         redis::cmd("PING").query_async::<()>(&mut connection).await.ok()?;
         Some(connection)
     };

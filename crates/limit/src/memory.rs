@@ -53,40 +53,26 @@ struct Route {
 impl Route {
     fn new(route: &RouteLimit, now: Timestamp) -> Self {
         let moment = Moment::default();
-        let gates = route
-            .policies
-            .iter()
-            .map(|policy| Gate::new(policy, &moment))
-            .collect();
-        Self {
-            moment,
-            gates,
-            swept_at: now,
-        }
+        let gates = route.policies.iter().map(|policy| Gate::new(policy, &moment)).collect();
+        Self { moment, gates, swept_at: now }
     }
 
     /// Whether all policies allow the call, and per policy the microseconds to its arrival time.
     fn check(&self, key: &Key, now: Timestamp) -> (bool, Vec<u64>) {
         self.moment.set(now);
-        let outcomes: Vec<Result<u64, u64>> = self
-            .gates
-            .iter()
-            .map(|gate| gate.probe(key, &self.moment))
-            .collect();
+        let outcomes: Vec<Result<u64, u64>> =
+            self.gates.iter().map(|gate| gate.probe(key, &self.moment)).collect();
         let allowed = outcomes.iter().all(Result::is_ok);
         if allowed {
             for gate in &self.gates {
                 gate.table.settle(key);
             }
         }
-        let resets = outcomes
-            .iter()
-            .zip(&self.gates)
-            .map(|(outcome, gate)| match outcome {
-                // Not settled: the call that was probed for does not count.
-                Ok(reset) if !allowed => reset.saturating_sub(gate.interval),
-                Ok(reset) | Err(reset) => *reset,
-            });
+        let resets = outcomes.iter().zip(&self.gates).map(|(outcome, gate)| match outcome {
+            // Not settled: the call that was probed for does not count.
+            Ok(reset) if !allowed => reset.saturating_sub(gate.interval),
+            Ok(reset) | Err(reset) => *reset,
+        });
         (allowed, resets.collect())
     }
 
@@ -122,12 +108,7 @@ impl Gate {
         let burst = NonZeroU32::new(policy.burst.max(1)).expect("at least one");
         let quota = Quota::with_period(Duration::from_micros(interval)).expect("an interval is above zero");
         let limiter = RateLimiter::new(quota.allow_burst(burst), table.clone(), moment.clone());
-        Self {
-            limiter,
-            table,
-            interval,
-            tolerance: policy.tolerance_micros(),
-        }
+        Self { limiter, table, interval, tolerance: policy.tolerance_micros() }
     }
 
     /// Microseconds to the arrival time: `Ok` if the call is allowed, then with the call counted.
@@ -136,9 +117,7 @@ impl Gate {
             Ok(()) => Ok(self.table.staged_after(moment.now())),
             Err(denied) => {
                 let wait = denied.wait_time_from(moment.now()).as_micros();
-                Err(u64::try_from(wait)
-                    .unwrap_or(u64::MAX)
-                    .saturating_add(self.tolerance))
+                Err(u64::try_from(wait).unwrap_or(u64::MAX).saturating_add(self.tolerance))
             }
         }
     }

@@ -40,9 +40,7 @@ impl Policy {
     /// # Errors
     /// Says what is accepted.
     pub fn parse(name: &str, text: &str) -> Result<Self, PolicyError> {
-        read(text)
-            .map(|limit| limit.named(name))
-            .ok_or_else(|| PolicyError::Text(text.trim().to_owned()))
+        read(text).map(|limit| limit.named(name)).ok_or_else(|| PolicyError::Text(text.trim().to_owned()))
     }
 
     /// Microseconds between two calls at the steady rate, rounded up so that the quota is never exceeded.
@@ -72,10 +70,7 @@ impl RouteLimit {
             }
             policies.push(limit.named(&format!("{name}-{}", limit.unit)));
         }
-        Ok(Self {
-            name: name.to_owned(),
-            policies,
-        })
+        Ok(Self { name: name.to_owned(), policies })
     }
 }
 
@@ -88,12 +83,7 @@ struct Limit {
 
 impl Limit {
     fn named(&self, name: &str) -> Policy {
-        Policy {
-            name: name.to_owned(),
-            quota: self.quota,
-            window: self.window,
-            burst: self.burst,
-        }
+        Policy { name: name.to_owned(), quota: self.quota, window: self.window, burst: self.burst }
     }
 }
 
@@ -114,12 +104,7 @@ fn read(text: &str) -> Option<Limit> {
         (Some("burst"), Some(burst), None) => count(burst, quota)?,
         _ => return None,
     };
-    Some(Limit {
-        quota,
-        burst,
-        unit,
-        window: Duration::from_secs(seconds),
-    })
+    Some(Limit { quota, burst, unit, window: Duration::from_secs(seconds) })
 }
 
 #[cfg(test)]
@@ -129,44 +114,24 @@ mod tests {
     #[test]
     fn a_limit_is_a_number_a_slash_and_a_unit() {
         let policy = Policy::parse("refresh", " 5/minute ").unwrap();
-        assert_eq!(
-            (policy.quota, policy.burst, policy.window),
-            (5, 5, Duration::from_secs(60))
-        );
+        assert_eq!((policy.quota, policy.burst, policy.window), (5, 5, Duration::from_secs(60)));
         assert_eq!(policy.interval_micros(), 12_000_000);
         let policy = Policy::parse("api", "120/minute burst 40").unwrap();
         assert_eq!((policy.quota, policy.burst), (120, 40));
-        assert_eq!(
-            Policy::parse("x", "10/second").unwrap().interval_micros(),
-            100_000
-        );
+        assert_eq!(Policy::parse("x", "10/second").unwrap().interval_micros(), 100_000);
     }
 
     #[test]
     fn an_interval_that_does_not_come_out_even_is_rounded_up() {
-        assert_eq!(
-            Policy::parse("x", "7/minute").unwrap().interval_micros(),
-            8_571_429
-        );
+        assert_eq!(Policy::parse("x", "7/minute").unwrap().interval_micros(), 8_571_429);
     }
 
     #[test]
     fn anything_else_is_refused_with_what_is_accepted() {
-        let wrong = [
-            "",
-            "5",
-            "5/",
-            "/minute",
-            "0/minute",
-            "-1/minute",
-            "5/week",
-            "5/minute burst",
-            "1.5/hour",
-        ];
+        let wrong =
+            ["", "5", "5/", "/minute", "0/minute", "-1/minute", "5/week", "5/minute burst", "1.5/hour"];
         for text in
-            wrong
-                .into_iter()
-                .chain(["5/minute burst 6", "5/minute burst 2 3", "1000001/day", "5 /min"])
+            wrong.into_iter().chain(["5/minute burst 6", "5/minute burst 2 3", "1000001/day", "5 /min"])
         {
             let error = Policy::parse("x", text).unwrap_err();
             assert!(error.to_string().contains("5/minute"), "{text}: {error}");
@@ -178,10 +143,7 @@ mod tests {
         let route = RouteLimit::parse("refresh", "5/minute,20/hour").unwrap();
         let names: Vec<&str> = route.policies.iter().map(|policy| policy.name.as_str()).collect();
         assert_eq!(names, ["refresh-minute", "refresh-hour"]);
-        assert_eq!(
-            RouteLimit::parse("x", "5/minute,6/minute"),
-            Err(PolicyError::Twice("minute"))
-        );
+        assert_eq!(RouteLimit::parse("x", "5/minute,6/minute"), Err(PolicyError::Twice("minute")));
         assert!(RouteLimit::parse("x", "5/minute,").is_err());
     }
 }

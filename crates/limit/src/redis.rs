@@ -24,11 +24,7 @@ impl Redis {
     pub(crate) async fn connect(url: &str) -> Result<Self, LinkError> {
         let client = Client::open(url).map_err(|_| LinkError)?;
         let link = Link::connect(client, "rate limits").await;
-        Ok(Self {
-            link,
-            script: Script::new(include_str!("gcra.lua")),
-            time: Time::Server,
-        })
+        Ok(Self { link, script: Script::new(include_str!("gcra.lua")), time: Time::Server })
     }
 
     /// `None` if Redis does not answer in time.
@@ -41,18 +37,13 @@ impl Redis {
             // of the name, so that a changed setting starts anew.
             let (quota, window) = (policy.quota, policy.window.as_secs());
             invocation.key(format!("quire:limit:{{{key}}}:{}:{quota}:{window}", policy.name));
-            invocation
-                .arg(policy.interval_micros())
-                .arg(policy.tolerance_micros());
+            invocation.arg(policy.interval_micros()).arg(policy.tolerance_micros());
         }
         // invoke_async calls EVALSHA and loads the script when Redis does not know it.
         let ask = |mut connection| async move { invocation.invoke_async(&mut connection).await };
         let answer: Vec<i64> = self.link.ask(ask).await?;
         let (allowed, resets) = answer.split_first()?;
-        let resets: Vec<u64> = resets
-            .iter()
-            .map(|reset| u64::try_from(*reset).unwrap_or(0))
-            .collect();
+        let resets: Vec<u64> = resets.iter().map(|reset| u64::try_from(*reset).unwrap_or(0)).collect();
         Some(Decision::of(route, *allowed == 1, &resets))
     }
 

@@ -28,9 +28,7 @@ impl SeenKeys {
     /// The address is not a Redis URL.
     pub async fn connect(redis_url: &str) -> Result<Self, LinkError> {
         let client = Client::open(redis_url).map_err(|_| LinkError)?;
-        Ok(Self::Redis(SeenInRedis(Arc::new(
-            Link::connect(client, "seen keys").await,
-        ))))
+        Ok(Self::Redis(SeenInRedis(Arc::new(Link::connect(client, "seen keys").await))))
     }
 
     /// Whether the key is known to have been seen. `false` also when Redis does not answer.

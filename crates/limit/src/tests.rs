@@ -23,14 +23,7 @@ async fn on_redis(url: &str, world: World) -> Limiter {
     let mut shared = Redis::connect(url).await.unwrap().judged_by(world.clone());
     // A busy machine must not turn these tests over to the local count.
     shared.link().with_times(Duration::from_secs(10), Duration::ZERO);
-    Limiter {
-        backend: Backend::Redis {
-            shared: Arc::new(shared),
-            local: Arc::default(),
-        },
-        world,
-        hash_key,
-    }
+    Limiter { backend: Backend::Redis { shared: Arc::new(shared), local: Arc::default() }, world, hash_key }
 }
 
 async fn both(world: &World) -> Vec<Limiter> {
@@ -81,10 +74,7 @@ async fn a_call_that_one_policy_denies_costs_the_other_nothing() {
         }
         for _ in 0..20 {
             let denied = limiter.check(&route, "a").await;
-            assert_eq!(
-                (denied.allowed, denied.policy.as_str()),
-                (false, "refresh-minute")
-            );
+            assert_eq!((denied.allowed, denied.policy.as_str()), (false, "refresh-minute"));
         }
         clock.advance(Duration::from_secs(60));
         for _ in 0..3 {
@@ -111,19 +101,14 @@ async fn redis_and_memory_decide_alike() {
     let pause = prop_oneof![3 => Just(0_u64), 2 => 1..30_000_000_u64, 1 => 1..900_000_000_u64];
     let step = (0..routes.len(), 0..3_usize, pause, any::<bool>());
     let mut runner = TestRunner::deterministic();
-    let steps = proptest::collection::vec(step, 1500)
-        .new_tree(&mut runner)
-        .unwrap()
-        .current();
+    let steps = proptest::collection::vec(step, 1500).new_tree(&mut runner).unwrap().current();
     let mut denied = 0;
     for (place, (route, key, pause, again)) in steps.into_iter().enumerate() {
         clock.advance(Duration::from_micros(pause));
         for _ in 0..if again { 3 } else { 1 } {
             let key = format!("key {key}");
-            let (left, right) = (
-                memory.check(&routes[route], &key).await,
-                redis.check(&routes[route], &key).await,
-            );
+            let (left, right) =
+                (memory.check(&routes[route], &key).await, redis.check(&routes[route], &key).await);
             assert_eq!(left, right, "step {place}");
             denied += usize::from(!left.allowed);
         }
@@ -157,11 +142,7 @@ async fn the_script_is_loaded_again_after_redis_forgot_it() {
     assert!(limiter.check(&route, "a").await.allowed);
     let client = redis::Client::open(url).unwrap();
     let mut connection = client.get_multiplexed_async_connection().await.unwrap();
-    redis::cmd("SCRIPT")
-        .arg("FLUSH")
-        .query_async::<()>(&mut connection)
-        .await
-        .unwrap();
+    redis::cmd("SCRIPT").arg("FLUSH").query_async::<()>(&mut connection).await.unwrap();
     assert_eq!(limiter.check(&route, "a").await.remaining, 3);
 }
 
@@ -174,11 +155,8 @@ async fn no_key_reaches_redis_in_clear() {
     limiter.check(&route, "ada@example.org").await;
     let client = redis::Client::open(url).unwrap();
     let mut connection = client.get_multiplexed_async_connection().await.unwrap();
-    let keys: Vec<String> = redis::cmd("KEYS")
-        .arg("quire:limit:*:clear-minute:*")
-        .query_async(&mut connection)
-        .await
-        .unwrap();
+    let keys: Vec<String> =
+        redis::cmd("KEYS").arg("quire:limit:*:clear-minute:*").query_async(&mut connection).await.unwrap();
     assert!(!keys.is_empty());
     assert!(keys.iter().all(|key| !key.contains("ada")), "{keys:?}");
 }
@@ -204,19 +182,10 @@ async fn redis_that_falls_silent_is_left_and_found_again() {
     let (_, world) = world();
     let hash_key = world.bytes();
     let mut shared = Redis::connect(&proxy.url).await.unwrap().judged_by(world.clone());
-    shared
-        .link()
-        .with_times(Duration::from_millis(300), Duration::ZERO);
+    shared.link().with_times(Duration::from_millis(300), Duration::ZERO);
     let mut up = shared.link().watch();
-    let backend = Backend::Redis {
-        shared: Arc::new(shared),
-        local: Arc::default(),
-    };
-    let limiter = Limiter {
-        backend,
-        world,
-        hash_key,
-    };
+    let backend = Backend::Redis { shared: Arc::new(shared), local: Arc::default() };
+    let limiter = Limiter { backend, world, hash_key };
     let route = RouteLimit::parse("refresh", "5/minute").unwrap();
     for _ in 0..5 {
         assert!(limiter.check(&route, "a").await.allowed);
@@ -272,10 +241,7 @@ struct Proxy {
 
 impl Proxy {
     async fn start(url: &str) -> Self {
-        let target = url
-            .trim_start_matches("redis://")
-            .trim_end_matches('/')
-            .to_owned();
+        let target = url.trim_start_matches("redis://").trim_end_matches('/').to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("redis://{}", listener.local_addr().unwrap());
         let silent = Arc::new(AtomicBool::new(false));

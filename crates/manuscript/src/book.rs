@@ -121,31 +121,18 @@ impl Book {
     /// nothing cites any longer.
     pub fn without_optional_from(&self, limit: u32) -> Self {
         let mut book = self.clone();
-        for section in book
-            .chapters
-            .iter_mut()
-            .flat_map(|chapter| chapter.sections.iter_mut())
-        {
-            section
-                .blocks
-                .retain(|block| block.optional().is_none_or(|rank| rank < limit));
+        for section in book.chapters.iter_mut().flat_map(|chapter| chapter.sections.iter_mut()) {
+            section.blocks.retain(|block| block.optional().is_none_or(|rank| rank < limit));
         }
         let cited = book.cited_sources();
-        book.references
-            .retain(|reference| cited.contains(reference.id.as_str()));
+        book.references.retain(|reference| cited.contains(reference.id.as_str()));
         book
     }
 
     fn cited_sources(&self) -> std::collections::HashSet<String> {
-        let blocks = self
-            .chapters
-            .iter()
-            .flat_map(|chapter| &chapter.sections)
-            .flat_map(|section| &section.blocks);
-        blocks
-            .flat_map(Block::cites)
-            .map(|cite| cite.source.clone())
-            .collect()
+        let blocks =
+            self.chapters.iter().flat_map(|chapter| &chapter.sections).flat_map(|section| &section.blocks);
+        blocks.flat_map(Block::cites).map(|cite| cite.source.clone()).collect()
     }
 }
 
@@ -163,11 +150,9 @@ impl Block {
             Self::Paragraph { inlines, .. } => of(inlines).collect(),
             Self::Quote { cite, .. } => vec![cite],
             Self::List { items, .. } => items.iter().flat_map(|item| of(item)).collect(),
-            Self::Table { header, rows } => header
-                .iter()
-                .chain(rows.iter().flatten())
-                .flat_map(|cell| of(cell))
-                .collect(),
+            Self::Table { header, rows } => {
+                header.iter().chain(rows.iter().flatten()).flat_map(|cell| of(cell)).collect()
+            }
         }
     }
 }
@@ -175,8 +160,7 @@ impl Block {
 /// Whether a renderer may make the address clickable: other schemes could run code in the reader.
 pub fn is_web_address(url: &str) -> bool {
     ["https://", "http://", "mailto:"].iter().any(|scheme| {
-        url.get(..scheme.len())
-            .is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+        url.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme))
             && url.len() > scheme.len()
     })
 }

@@ -25,11 +25,7 @@ impl Labels {
             "uk" => ("Зміст", "Джерела", "с."),
             _ => ("Contents", "References", "p."),
         };
-        Self {
-            contents,
-            references,
-            page,
-        }
+        Self { contents, references, page }
     }
 }
 

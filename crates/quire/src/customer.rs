@@ -26,9 +26,7 @@ impl Customer {
     /// # Errors
     /// The TLS provider of the process is missing.
     pub fn new(gateway: &str) -> anyhow::Result<Self> {
-        let client = reqwest::Client::builder()
-            .connect_timeout(Duration::from_secs(5))
-            .build()?;
+        let client = reqwest::Client::builder().connect_timeout(Duration::from_secs(5)).build()?;
         Ok(Self {
             client,
             base: format!("{gateway}/api/v1"),
@@ -60,9 +58,7 @@ impl Customer {
     /// # Errors
     /// The gateway refuses.
     pub async fn use_link(&mut self, token: &str) -> anyhow::Result<()> {
-        let tokens = self
-            .post("/auth/verify-magic-link", &json!({ "token": token }))
-            .await?;
+        let tokens = self.post("/auth/verify-magic-link", &json!({ "token": token })).await?;
         self.keep(&tokens)
     }
 
@@ -71,9 +67,7 @@ impl Customer {
     /// # Errors
     /// The gateway refuses.
     pub async fn refresh(&mut self) -> anyhow::Result<()> {
-        let tokens = self
-            .post("/auth/refresh", &json!({ "refresh_token": self.refresh_token }))
-            .await?;
+        let tokens = self.post("/auth/refresh", &json!({ "refresh_token": self.refresh_token })).await?;
         self.keep(&tokens)
     }
 
@@ -93,11 +87,7 @@ impl Customer {
 
     fn request(&self, method: reqwest::Method, path: &str) -> reqwest::RequestBuilder {
         let request = self.client.request(method, format!("{}{path}", self.base));
-        if self.access_token.is_empty() {
-            request
-        } else {
-            request.bearer_auth(&self.access_token)
-        }
+        if self.access_token.is_empty() { request } else { request.bearer_auth(&self.access_token) }
     }
 
     /// # Errors
@@ -131,12 +121,7 @@ impl Customer {
         if !page.status().is_success() {
             bail!("the payment page answered {}", page.status());
         }
-        let paid = self
-            .client
-            .post(checkout_url)
-            .form(&[("action", "pay")])
-            .send()
-            .await?;
+        let paid = self.client.post(checkout_url).form(&[("action", "pay")]).send().await?;
         if !paid.status().is_success() {
             bail!("the payment answered {}", paid.status());
         }
@@ -161,11 +146,7 @@ impl Customer {
     /// The gateway refuses.
     pub async fn download(&self, document_id: &str, format: &str) -> anyhow::Result<Vec<u8>> {
         let path = format!("/documents/{document_id}/export/{format}");
-        let answer = self
-            .request(reqwest::Method::GET, &path)
-            .send()
-            .await?
-            .error_for_status()?;
+        let answer = self.request(reqwest::Method::GET, &path).send().await?.error_for_status()?;
         Ok(answer.bytes().await?.to_vec())
     }
 }
@@ -177,17 +158,11 @@ async fn token_from_mail(email: &str, folder: &Path) -> anyhow::Result<String> {
             return Ok(None);
         };
         let files = entries.flatten().map(|entry| entry.path());
-        let mut files: Vec<_> = files
-            .filter(|path| path.extension().is_some_and(|extension| extension == "eml"))
-            .collect();
+        let mut files: Vec<_> =
+            files.filter(|path| path.extension().is_some_and(|extension| extension == "eml")).collect();
         files.sort();
-        let mails = files
-            .iter()
-            .rev()
-            .filter_map(|path| std::fs::read_to_string(path).ok());
-        Ok(mails
-            .filter(|mail| mail.contains(email))
-            .find_map(|mail| token_in(&mail)))
+        let mails = files.iter().rev().filter_map(|path| std::fs::read_to_string(path).ok());
+        Ok(mails.filter(|mail| mail.contains(email)).find_map(|mail| token_in(&mail)))
     })
     .await
 }
@@ -205,9 +180,7 @@ fn token_in(mail: &str) -> Option<String> {
 /// # Errors
 /// The answer has none of that name.
 pub fn text<'a>(json: &'a Value, name: &str) -> anyhow::Result<&'a str> {
-    json[name]
-        .as_str()
-        .with_context(|| format!("the answer has no `{name}`"))
+    json[name].as_str().with_context(|| format!("the answer has no `{name}`"))
 }
 
 async fn answer(request: reqwest::RequestBuilder) -> anyhow::Result<Value> {
@@ -215,10 +188,7 @@ async fn answer(request: reqwest::RequestBuilder) -> anyhow::Result<Value> {
     let status = answer.status();
     let body = answer.bytes().await?;
     if !status.is_success() {
-        bail!(
-            "the gateway answered {status}: {}",
-            String::from_utf8_lossy(&body)
-        );
+        bail!("the gateway answered {status}: {}", String::from_utf8_lossy(&body));
     }
     if body.is_empty() {
         return Ok(Value::Null);

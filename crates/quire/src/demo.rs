@@ -14,22 +14,10 @@ use crate::embedded::{Embedded, Options};
 const EMAIL: &str = "customer@example.org";
 /// The sample sources, so that the demo runs from any folder.
 const SOURCES: [(&str, &[u8]); 4] = [
-    (
-        "the-making-of-paper.pdf",
-        include_bytes!("../../../samples/the-making-of-paper.pdf"),
-    ),
-    (
-        "how-a-book-is-bound.docx",
-        include_bytes!("../../../samples/how-a-book-is-bound.docx"),
-    ),
-    (
-        "from-sheet-to-page.md",
-        include_bytes!("../../../samples/from-sheet-to-page.md"),
-    ),
-    (
-        "keeping-books-and-paper.txt",
-        include_bytes!("../../../samples/keeping-books-and-paper.txt"),
-    ),
+    ("the-making-of-paper.pdf", include_bytes!("../../../samples/the-making-of-paper.pdf")),
+    ("how-a-book-is-bound.docx", include_bytes!("../../../samples/how-a-book-is-bound.docx")),
+    ("from-sheet-to-page.md", include_bytes!("../../../samples/from-sheet-to-page.md")),
+    ("keeping-books-and-paper.txt", include_bytes!("../../../samples/keeping-books-and-paper.txt")),
 ];
 
 /// Runs the whole walk and leaves the PDF at `output`.
@@ -38,12 +26,7 @@ const SOURCES: [(&str, &[u8]); 4] = [
 /// Any step fails.
 pub async fn run(output: &Path, pages: i32, world: World) -> anyhow::Result<()> {
     let folder = tempfile::tempdir().context("a temporary folder cannot be made")?;
-    let mut steps = Steps {
-        started: world.now(),
-        last: world.now(),
-        number: 0,
-        world: world.clone(),
-    };
+    let mut steps = Steps { started: world.now(), last: world.now(), number: 0, world: world.clone() };
     let options = Options {
         data_dir: folder.path().to_owned(),
         settings: HashMap::from([("QUIRE_CONSOLE_LINKS".to_owned(), "false".to_owned())]),
@@ -52,10 +35,7 @@ pub async fn run(output: &Path, pages: i32, world: World) -> anyhow::Result<()> 
     };
     let system = Embedded::start(options, world.clone()).await?;
     system.ready().await?;
-    steps.done(&format!(
-        "started every service in this process, API at {}",
-        system.urls.gateway
-    ));
+    steps.done(&format!("started every service in this process, API at {}", system.urls.gateway));
     let outcome = walk(&system, &mut steps, output, pages).await;
     system.stop().await;
     outcome
@@ -85,9 +65,7 @@ async fn walk(system: &Embedded, steps: &mut Steps, output: &Path, pages: i32) -
         ));
     }
 
-    let order = customer
-        .post("/payment/create-checkout", &json!({ "document_id": document_id }))
-        .await?;
+    let order = customer.post("/payment/create-checkout", &json!({ "document_id": document_id })).await?;
     let total = &order["total"];
     steps.done(&format!(
         "opened the checkout: {} minor units of {}",
@@ -142,11 +120,7 @@ impl Steps {
     fn done(&mut self, what: &str) {
         let now = self.world.now();
         self.number += 1;
-        say(&format!(
-            "{:>2}. {:>6.2} s  {what}",
-            self.number,
-            now.since(self.last).as_secs_f64()
-        ));
+        say(&format!("{:>2}. {:>6.2} s  {what}", self.number, now.since(self.last).as_secs_f64()));
         self.last = now;
     }
 }

@@ -17,7 +17,10 @@ enum Finding {
     Good(String),
     /// Works, but an operator should know.
     Note(String),
-    Bad { why: String, mend: String },
+    Bad {
+        why: String,
+        mend: String,
+    },
 }
 
 /// Checks everything, prints a line for each, and answers whether all is well.
@@ -37,7 +40,8 @@ pub async fn run(mut settings: Settings, world: World) -> bool {
         let built_in = settings.optional("QUIRE_STRIPE_URL").is_none();
         report.add("payment provider", provider(&payment, built_in, world.clone()).await);
     }
-    report.add("mail", mail(settings.secret("QUIRE_SMTP_URL").map(|url| url.expose_secret().to_owned())).await);
+    report
+        .add("mail", mail(settings.secret("QUIRE_SMTP_URL").map(|url| url.expose_secret().to_owned())).await);
     report.add("model", model(&mut settings).await);
     report.add("typesetting", typesetting(&mut settings).await);
     say(if report.healthy { "\nall is well" } else { "\nsomething needs mending" });
@@ -80,7 +84,9 @@ fn data_folder(installation: &Installation) -> Finding {
         .and_then(|()| std::fs::remove_file(&probe));
     match written {
         Ok(()) => Finding::Good(format!("{folder} can be written")),
-        Err(error) => bad(format!("{folder}: {error}"), "make it writable for this user, or set QUIRE_DATA_DIR"),
+        Err(error) => {
+            bad(format!("{folder}: {error}"), "make it writable for this user, or set QUIRE_DATA_DIR")
+        }
     }
 }
 
@@ -100,7 +106,9 @@ async fn database(context: Context, url: String) -> Finding {
     });
     match checked.await {
         Ok(Ok(())) => Finding::Good(format!("{kind} answers and is migrated")),
-        Ok(Err(error @ quire_database::DatabaseError::NotMigrated { .. })) => bad(error.to_string(), "run `quire migrate`"),
+        Ok(Err(error @ quire_database::DatabaseError::NotMigrated { .. })) => {
+            bad(error.to_string(), "run `quire migrate`")
+        }
         Ok(Err(error)) => bad(chain(&error), format!("start it, or correct {setting} or DATABASE_URL")),
         Err(_) => bad("no answer in five seconds", format!("start it, or correct {setting} or DATABASE_URL")),
     }
@@ -130,7 +138,9 @@ async fn provider(config: &quire_payment::Config, built_in: bool, world: World) 
     let pinged = async { quire_payment::provider::Stripe::new(&config.provider, world)?.ping().await };
     match tokio::time::timeout(DEADLINE, pinged).await {
         Ok(Ok(())) => Finding::Good("answers, and takes the API key".to_owned()),
-        _ if built_in => Finding::Note("none set: `quire serve` brings the sandbox along, which takes no real money".to_owned()),
+        _ if built_in => Finding::Note(
+            "none set: `quire serve` brings the sandbox along, which takes no real money".to_owned(),
+        ),
         Ok(Err(error)) => bad(chain(&error), "check QUIRE_STRIPE_URL and QUIRE_STRIPE_API_KEY"),
         Err(_) => bad("no answer in five seconds", "check QUIRE_STRIPE_URL and the network"),
     }
@@ -138,7 +148,9 @@ async fn provider(config: &quire_payment::Config, built_in: bool, world: World) 
 
 async fn mail(url: Option<String>) -> Finding {
     let Some(url) = url else {
-        return Finding::Note("QUIRE_SMTP_URL is not set: mails are written to the data folder as .eml files".to_owned());
+        return Finding::Note(
+            "QUIRE_SMTP_URL is not set: mails are written to the data folder as .eml files".to_owned(),
+        );
     };
     let mend = "check QUIRE_SMTP_URL, for example smtps://user:password@mail.example.org:465";
     let Ok(url) = url::Url::parse(&url) else { return bad("QUIRE_SMTP_URL is no address", mend) };
@@ -153,17 +165,25 @@ async fn mail(url: Option<String>) -> Finding {
 
 async fn model(settings: &mut Settings) -> Finding {
     let Some(base) = settings.optional("QUIRE_MODEL_BASE_URL") else {
-        return Finding::Note("none set: documents are composed from their sources by the digest writer".to_owned());
+        return Finding::Note(
+            "none set: documents are composed from their sources by the digest writer".to_owned(),
+        );
     };
     let key = settings.secret("QUIRE_MODEL_API_KEY");
-    let mut request = reqwest::Client::new().get(format!("{}/models", base.trim_end_matches('/'))).timeout(DEADLINE);
+    let mut request =
+        reqwest::Client::new().get(format!("{}/models", base.trim_end_matches('/'))).timeout(DEADLINE);
     if let Some(key) = key {
         request = request.bearer_auth(key.expose_secret());
     }
     match request.send().await {
         Ok(answer) if answer.status().is_success() => Finding::Good("the model's server answers".to_owned()),
-        Ok(answer) => bad(format!("it answered {}", answer.status()), "check QUIRE_MODEL_BASE_URL and QUIRE_MODEL_API_KEY"),
-        Err(_) => bad("no answer", "start the model's server, or correct QUIRE_MODEL_BASE_URL (it ends with /v1)"),
+        Ok(answer) => bad(
+            format!("it answered {}", answer.status()),
+            "check QUIRE_MODEL_BASE_URL and QUIRE_MODEL_API_KEY",
+        ),
+        Err(_) => {
+            bad("no answer", "start the model's server, or correct QUIRE_MODEL_BASE_URL (it ends with /v1)")
+        }
     }
 }
 
@@ -184,7 +204,9 @@ async fn typesetting(settings: &mut Settings) -> Finding {
         references: Vec::new(),
     };
     match quire_typeset::Typesetter::new(program).typeset(&book, None).await {
-        Ok(typeset) => Finding::Good(format!("a probe of {} pages was typeset in a child process", typeset.pages)),
+        Ok(typeset) => {
+            Finding::Good(format!("a probe of {} pages was typeset in a child process", typeset.pages))
+        }
         Err(error) => bad(chain(&error), "allow child processes and at least 1 GiB of memory"),
     }
 }

@@ -177,7 +177,8 @@ pub async fn serve(mut settings: Settings, world: World) -> Result<(), StartErro
     let free_ports = settings.choice("QUIRE_FREE_PORTS", "false", &["true", "false"]) == "true";
     let system = start(settings, free_ports, world).await?;
     system.ready().await?;
-    write_addresses(&system).map_err(|source| StartError::Folder { folder: system.data_dir.clone(), source })?;
+    write_addresses(&system)
+        .map_err(|source| StartError::Folder { folder: system.data_dir.clone(), source })?;
     tracing::info!(api = %system.urls.gateway, sandbox = %system.urls.sandbox, data = %system.data_dir.display(), "ready");
     system.until_stopped().await
 }
@@ -215,9 +216,17 @@ async fn start(mut settings: Settings, free_ports: bool, world: World) -> Result
     let mut parts = JoinSet::new();
     let token = || shutdown.clone();
     spawn(&mut parts, "auth", quire_auth::serve(services.auth, world.clone(), listeners.auth, token()));
-    spawn(&mut parts, "document", quire_document::serve(services.document, world.clone(), listeners.document, token()));
+    spawn(
+        &mut parts,
+        "document",
+        quire_document::serve(services.document, world.clone(), listeners.document, token()),
+    );
     spawn(&mut parts, "payment", quire_payment::serve(payment, world.clone(), listeners.payment, token()));
-    spawn(&mut parts, "background-job", quire_background_job::serve(job, world.clone(), listeners.job, token()));
+    spawn(
+        &mut parts,
+        "background-job",
+        quire_background_job::serve(job, world.clone(), listeners.job, token()),
+    );
     spawn(&mut parts, "gateway", quire_gateway::serve(services.gateway, world, listeners.gateway, token()));
     let urls = if own_sandbox { urls } else { Urls { sandbox: String::new(), ..urls } };
     Ok(Embedded { urls, data_dir, shutdown, parts, sandbox, _lock: lock })
@@ -260,7 +269,8 @@ impl Listeners {
         let url = |listener: &TcpListener| {
             let address = listener.local_addr().expect("a bound listener has an address");
             // A wildcard is no address to connect to.
-            let host = if address.ip().is_unspecified() { "127.0.0.1".to_owned() } else { address.ip().to_string() };
+            let host =
+                if address.ip().is_unspecified() { "127.0.0.1".to_owned() } else { address.ip().to_string() };
             format!("http://{host}:{}", address.port())
         };
         Urls {

@@ -16,9 +16,10 @@ pub(crate) fn take(folder: &Path) -> std::io::Result<FolderLock> {
     std::fs::create_dir_all(folder)?;
     let file = OpenOptions::new().create(true).truncate(false).write(true).open(folder.join("lock"))?;
     file.try_lock().map_err(|error| match error {
-        std::fs::TryLockError::WouldBlock => {
-            std::io::Error::new(std::io::ErrorKind::ResourceBusy, "another quire process uses this data folder")
-        }
+        std::fs::TryLockError::WouldBlock => std::io::Error::new(
+            std::io::ErrorKind::ResourceBusy,
+            "another quire process uses this data folder",
+        ),
         std::fs::TryLockError::Error(error) => error,
     })?;
     Ok(FolderLock { _file: file })

@@ -124,7 +124,10 @@ fn master_secret(settings: &mut Settings, data_dir: &Path, production: bool, wor
         return SecretString::from("-".repeat(32));
     }
     keep_secret(data_dir, world).unwrap_or_else(|error| {
-        settings.problem(format!("QUIRE_SECRET is not set, and none can be kept in {}: {error}", data_dir.display()));
+        settings.problem(format!(
+            "QUIRE_SECRET is not set, and none can be kept in {}: {error}",
+            data_dir.display()
+        ));
         SecretString::from("-".repeat(32))
     })
 }

@@ -34,7 +34,8 @@ pub(crate) async fn grpc(authority: &str, service: &str) -> anyhow::Result<()> {
     let channel = quire_serve::client::channel(&format!("http://{authority}"))?;
     let request = HealthCheckRequest { service: service.to_owned() };
     let answer = HealthClient::new(channel).check(quire_serve::client::outgoing(request, DEADLINE)).await;
-    let status = answer.map_err(|status| anyhow::anyhow!("no answer: {}", status.code()))?.into_inner().status();
+    let status =
+        answer.map_err(|status| anyhow::anyhow!("no answer: {}", status.code()))?.into_inner().status();
     if status != ServingStatus::Serving {
         bail!("{}", status.as_str_name());
     }

@@ -93,7 +93,8 @@ pub async fn run(role: Role, mut settings: Settings, world: World) -> anyhow::Re
     });
     let listener = async |settings: &Settings| {
         settings.finish()?;
-        let listener = TcpListener::bind(address).await.with_context(|| format!("{address} cannot be listened on"))?;
+        let listener =
+            TcpListener::bind(address).await.with_context(|| format!("{address} cannot be listened on"))?;
         tracing::info!(role = role.name(), address = %listener.local_addr()?, "listening");
         anyhow::Ok(listener)
     };
@@ -127,10 +128,12 @@ pub async fn run(role: Role, mut settings: Settings, world: World) -> anyhow::Re
         }
         Role::Sandbox => {
             let public_url = settings.optional("QUIRE_SANDBOX_PUBLIC_URL").unwrap_or_default();
-            let webhook_url = settings.text("QUIRE_SANDBOX_WEBHOOK_URL", "http://127.0.0.1:8080/api/v1/payment/webhook");
+            let webhook_url =
+                settings.text("QUIRE_SANDBOX_WEBHOOK_URL", "http://127.0.0.1:8080/api/v1/payment/webhook");
             let config = sandbox(&mut settings, &installation.data_dir, public_url, webhook_url);
             if installation.production {
-                settings.problem("the sandbox takes no real money: it does not run with QUIRE_ENV=production");
+                settings
+                    .problem("the sandbox takes no real money: it does not run with QUIRE_ENV=production");
             }
             let listener = listener(&settings).await?;
             Sandbox::start(listener, config, world, shutdown).await?.join().await?;
@@ -161,11 +164,20 @@ fn gateway(settings: &mut Settings, installation: &Installation) -> GatewayConfi
 }
 
 /// The local payment provider; it shares its key and its webhook secret with payment.
-pub(crate) fn sandbox(settings: &mut Settings, data_dir: &Path, public_url: String, webhook_url: String) -> SandboxConfig {
+pub(crate) fn sandbox(
+    settings: &mut Settings,
+    data_dir: &Path,
+    public_url: String,
+    webhook_url: String,
+) -> SandboxConfig {
     let key = settings.secret("QUIRE_STRIPE_API_KEY");
-    let key = key.map_or(quire_payment::config::DEVELOPMENT_API_KEY.to_owned(), |key| key.expose_secret().to_owned());
-    let mut secrets: Vec<String> =
-        settings.secret_list("QUIRE_STRIPE_WEBHOOK_SECRETS").iter().map(|secret| secret.expose_secret().to_owned()).collect();
+    let key = key
+        .map_or(quire_payment::config::DEVELOPMENT_API_KEY.to_owned(), |key| key.expose_secret().to_owned());
+    let mut secrets: Vec<String> = settings
+        .secret_list("QUIRE_STRIPE_WEBHOOK_SECRETS")
+        .iter()
+        .map(|secret| secret.expose_secret().to_owned())
+        .collect();
     if secrets.is_empty() {
         secrets.push(quire_payment::config::DEVELOPMENT_WEBHOOK_SECRET.to_owned());
     }

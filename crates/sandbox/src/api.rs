@@ -46,31 +46,24 @@ pub(crate) fn routes() -> Router<Arc<Provider>> {
 
 /// The answer to an address that does not exist.
 pub(crate) async fn unknown(State(provider): Shared, request: Request) -> Response {
-    let message = format!(
-        "Unrecognized request URL ({}: {}).",
-        request.method(),
-        request.uri().path()
-    );
+    let message = format!("Unrecognized request URL ({}: {}).", request.method(), request.uri().path());
     let reply = Reply::from(Refusal::unreadable(StatusCode::NOT_FOUND, &message));
     reply.respond(&new_id(&provider.world, "req"))
 }
 
 /// Checks the API key, as a bearer token or as the user name of basic authentication.
 pub(crate) fn authenticate(keys: &Keys, headers: &HeaderMap) -> Result<(), Refusal> {
-    let presented = headers
-        .get(AUTHORIZATION)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| {
-            let (scheme, credentials) = value.split_once(' ')?;
-            if scheme.eq_ignore_ascii_case("bearer") {
-                return Some(credentials.trim().to_owned());
-            }
-            if !scheme.eq_ignore_ascii_case("basic") {
-                return None;
-            }
-            let decoded = String::from_utf8(BASE64_STANDARD.decode(credentials.trim()).ok()?).ok()?;
-            decoded.split(':').next().map(str::to_owned)
-        });
+    let presented = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(|value| {
+        let (scheme, credentials) = value.split_once(' ')?;
+        if scheme.eq_ignore_ascii_case("bearer") {
+            return Some(credentials.trim().to_owned());
+        }
+        if !scheme.eq_ignore_ascii_case("basic") {
+            return None;
+        }
+        let decoded = String::from_utf8(BASE64_STANDARD.decode(credentials.trim()).ok()?).ok()?;
+        decoded.split(':').next().map(str::to_owned)
+    });
     match presented {
         None => Err(Refusal::unauthenticated("You did not provide an API key.")),
         Some(key) if keys.accept(&key) => Ok(()),
@@ -87,24 +80,15 @@ async fn list_sessions(State(provider): Shared, request: Request) -> Response {
 }
 
 async fn retrieve_session(State(provider): Shared, Path(id): Path<String>, request: Request) -> Response {
-    read(&provider, request, |desk, params| {
-        checkout::retrieve(desk, &id, params)
-    })
-    .await
+    read(&provider, request, |desk, params| checkout::retrieve(desk, &id, params)).await
 }
 
 async fn expire_session(State(provider): Shared, Path(id): Path<String>, request: Request) -> Response {
-    write(&provider, request, |desk, params| {
-        checkout::expire(desk, &id, params)
-    })
-    .await
+    write(&provider, request, |desk, params| checkout::expire(desk, &id, params)).await
 }
 
 async fn retrieve_intent(State(provider): Shared, Path(id): Path<String>, request: Request) -> Response {
-    read(&provider, request, |desk, params| {
-        checkout::retrieve_intent(desk, &id, params)
-    })
-    .await
+    read(&provider, request, |desk, params| checkout::retrieve_intent(desk, &id, params)).await
 }
 
 async fn create_refund(State(provider): Shared, request: Request) -> Response {
@@ -112,10 +96,7 @@ async fn create_refund(State(provider): Shared, request: Request) -> Response {
 }
 
 async fn retrieve_refund(State(provider): Shared, Path(id): Path<String>, request: Request) -> Response {
-    read(&provider, request, |desk, params| {
-        refunds::retrieve(desk, &id, params)
-    })
-    .await
+    read(&provider, request, |desk, params| refunds::retrieve(desk, &id, params)).await
 }
 
 async fn list_events(State(provider): Shared, request: Request) -> Response {
@@ -123,10 +104,7 @@ async fn list_events(State(provider): Shared, request: Request) -> Response {
 }
 
 async fn retrieve_event(State(provider): Shared, Path(id): Path<String>, request: Request) -> Response {
-    read(&provider, request, |desk, params| {
-        events::retrieve(desk, &id, params)
-    })
-    .await
+    read(&provider, request, |desk, params| events::retrieve(desk, &id, params)).await
 }
 
 async fn balance(State(provider): Shared, request: Request) -> Response {
@@ -160,11 +138,7 @@ impl Reply {
 
 impl From<Refusal> for Reply {
     fn from(refusal: Refusal) -> Self {
-        Self {
-            status: refusal.status,
-            body: refusal.body(),
-            original: None,
-        }
+        Self { status: refusal.status, body: refusal.body(), original: None }
     }
 }
 
@@ -174,9 +148,7 @@ async fn read(
     endpoint: impl FnOnce(&mut Desk<'_>, Params) -> Result<Value, Refusal>,
 ) -> Response {
     let request_id = new_id(&provider.world, "req");
-    let reply = try_read(provider, &request_id, request, endpoint)
-        .await
-        .unwrap_or_else(Reply::from);
+    let reply = try_read(provider, &request_id, request, endpoint).await.unwrap_or_else(Reply::from);
     reply.respond(&request_id)
 }
 
@@ -188,18 +160,11 @@ async fn try_read(
 ) -> Result<Reply, Refusal> {
     authenticate(&provider.keys, request.headers())?;
     let params = Params::parse(&pairs(request.uri().query().unwrap_or_default().as_bytes()))?;
-    let origin = Origin {
-        request_id: Some(request_id.to_owned()),
-        idempotency_key: None,
-    };
+    let origin = Origin { request_id: Some(request_id.to_owned()), idempotency_key: None };
     let (result, saved) = provider.transact(&origin, |desk| endpoint(desk, params)).await;
     let body = result?;
     saved.map_err(|_| Refusal::not_saved())?;
-    Ok(Reply {
-        status: StatusCode::OK,
-        body,
-        original: None,
-    })
+    Ok(Reply { status: StatusCode::OK, body, original: None })
 }
 
 async fn write(
@@ -208,9 +173,7 @@ async fn write(
     endpoint: impl FnOnce(&mut Desk<'_>, Params) -> Result<Value, Refusal>,
 ) -> Response {
     let request_id = new_id(&provider.world, "req");
-    let reply = try_write(provider, &request_id, request, endpoint)
-        .await
-        .unwrap_or_else(Reply::from);
+    let reply = try_write(provider, &request_id, request, endpoint).await.unwrap_or_else(Reply::from);
     reply.respond(&request_id)
 }
 
@@ -224,25 +187,17 @@ async fn try_write(
     authenticate(&provider.keys, &parts.headers)?;
     let key = idempotency_key(&parts)?;
     // Taken before the body is read, and held until the answer is on disk.
-    let _claim = key
-        .as_deref()
-        .map(|key| provider.running.claim(key))
-        .transpose()?;
+    let _claim = key.as_deref().map(|key| provider.running.claim(key)).transpose()?;
     let body = to_bytes(body, MAX_BODY_BYTES).await;
     let body =
         body.map_err(|_| Refusal::unreadable(StatusCode::PAYLOAD_TOO_LARGE, "The body is too large."))?;
     let pairs = pairs(&body);
     let fingerprint = fingerprint(parts.uri.path(), &pairs);
-    let origin = Origin {
-        request_id: Some(request_id.to_owned()),
-        idempotency_key: key.clone(),
-    };
+    let origin = Origin { request_id: Some(request_id.to_owned()), idempotency_key: key.clone() };
     let (reply, saved) = provider
         .transact(&origin, |desk| {
             let Some(key) = key else {
-                return Params::parse(&pairs)
-                    .and_then(|params| endpoint(desk, params))
-                    .map(Reply::ok);
+                return Params::parse(&pairs).and_then(|params| endpoint(desk, params)).map(Reply::ok);
             };
             desk.forget_old();
             if let Some(answer) = desk.data().answers.get(&key) {
@@ -264,11 +219,7 @@ async fn try_write(
                 };
                 desk.edit().answers.insert(key, answer);
             }
-            Ok(Reply {
-                status,
-                body,
-                original: None,
-            })
+            Ok(Reply { status, body, original: None })
         })
         .await;
     let reply = reply?;
@@ -278,11 +229,7 @@ async fn try_write(
 
 impl Reply {
     fn ok(body: Value) -> Self {
-        Self {
-            status: StatusCode::OK,
-            body,
-            original: None,
-        }
+        Self { status: StatusCode::OK, body, original: None }
     }
 }
 

@@ -35,31 +35,16 @@ pub(crate) fn create(desk: &mut Desk<'_>, mut params: Params) -> Result<Value, R
         web_address(cancel_url, "cancel_url")?;
     }
     let client_reference_id = params.text("client_reference_id")?;
-    if client_reference_id
-        .as_ref()
-        .is_some_and(|id| id.chars().count() > 200)
-    {
-        return Err(invalid(
-            "client_reference_id",
-            "At most 200 characters are allowed.",
-        ));
+    if client_reference_id.as_ref().is_some_and(|id| id.chars().count() > 200) {
+        return Err(invalid("client_reference_id", "At most 200 characters are allowed."));
     }
     let customer_email = params.text("customer_email")?;
     if customer_email.as_ref().is_some_and(|email| !email.contains('@')) {
-        return Err(Refusal::parameter(
-            "email_invalid",
-            "customer_email",
-            "Invalid email address.",
-        ));
+        return Err(Refusal::parameter("email_invalid", "customer_email", "Invalid email address."));
     }
-    let expires_at = params
-        .integer("expires_at")?
-        .unwrap_or(desk.now + MAX_LIFE_SECONDS);
+    let expires_at = params.integer("expires_at")?.unwrap_or(desk.now + MAX_LIFE_SECONDS);
     if !(desk.now + MIN_LIFE_SECONDS..=desk.now + MAX_LIFE_SECONDS).contains(&expires_at) {
-        return Err(invalid(
-            "expires_at",
-            "The time must be between 30 minutes and 24 hours from now.",
-        ));
+        return Err(invalid("expires_at", "The time must be between 30 minutes and 24 hours from now."));
     }
     let metadata = params.metadata()?;
     let mut intent = params.group("payment_intent_data")?;
@@ -130,9 +115,7 @@ pub(crate) fn expire(desk: &mut Desk<'_>, id: &str, params: Params) -> Result<Va
 pub(crate) fn retrieve_intent(desk: &mut Desk<'_>, id: &str, params: Params) -> Result<Value, Refusal> {
     params.finish()?;
     let intent = desk.data().intents.get(id);
-    intent
-        .map(render::intent)
-        .ok_or_else(|| Refusal::missing("payment_intent", "intent", id))
+    intent.map(render::intent).ok_or_else(|| Refusal::missing("payment_intent", "intent", id))
 }
 
 /// The buyer pays. Has an effect only while the session is open.
@@ -144,10 +127,7 @@ pub(crate) fn pay(desk: &mut Desk<'_>, id: &str) {
     let charge_id = desk.id("ch");
     let (now, public_url) = (desk.now, desk.public_url);
     let data = desk.edit();
-    let intent = data
-        .intents
-        .get_mut(&intent_id)
-        .expect("the session has just named it");
+    let intent = data.intents.get_mut(&intent_id).expect("the session has just named it");
     intent.charge = Some(charge_id.clone());
     let charge = Charge {
         id: charge_id,
@@ -175,11 +155,7 @@ pub(crate) fn decline(desk: &mut Desk<'_>, id: &str) {
     let Some(intent_id) = intent_of_open(desk, id) else {
         return;
     };
-    let intent = desk
-        .edit()
-        .intents
-        .get_mut(&intent_id)
-        .expect("the session has just named it");
+    let intent = desk.edit().intents.get_mut(&intent_id).expect("the session has just named it");
     intent.declined = true;
     let body = render::intent(intent);
     desk.emit("payment_intent.payment_failed", body);
@@ -188,12 +164,7 @@ pub(crate) fn decline(desk: &mut Desk<'_>, id: &str) {
 /// Expires one session whose time is up.
 pub(crate) fn expire_if_due(desk: &mut Desk<'_>, id: &str) {
     let now = desk.now;
-    if desk
-        .data()
-        .sessions
-        .get(id)
-        .is_some_and(|session| is_due(session, now))
-    {
+    if desk.data().sessions.get(id).is_some_and(|session| is_due(session, now)) {
         expire_now(desk, id);
     }
 }
@@ -202,10 +173,8 @@ pub(crate) fn expire_if_due(desk: &mut Desk<'_>, id: &str) {
 pub(crate) fn expire_all_due(desk: &mut Desk<'_>) {
     let now = desk.now;
     let sessions = desk.data().sessions.rows().iter();
-    let due: Vec<String> = sessions
-        .filter(|session| is_due(session, now))
-        .map(|session| session.id.clone())
-        .collect();
+    let due: Vec<String> =
+        sessions.filter(|session| is_due(session, now)).map(|session| session.id.clone()).collect();
     for id in due {
         expire_now(desk, &id);
     }
@@ -226,10 +195,7 @@ fn expire_now(desk: &mut Desk<'_>, id: &str) {
 }
 
 fn find<'d>(desk: &'d Desk<'_>, id: &str) -> Result<&'d Session, Refusal> {
-    desk.data()
-        .sessions
-        .get(id)
-        .ok_or_else(|| Refusal::missing("checkout.session", "session", id))
+    desk.data().sessions.get(id).ok_or_else(|| Refusal::missing("checkout.session", "session", id))
 }
 
 /// The payment intent of a session, made at the first try to pay, or nothing if the session is not open.
@@ -275,24 +241,15 @@ fn line_items(params: &mut Params) -> Result<(String, Vec<LineItem>), Refusal> {
         }
         let own_currency = price.required_text("currency")?.to_ascii_lowercase();
         if own_currency.len() != 3 || !own_currency.bytes().all(|byte| byte.is_ascii_lowercase()) {
-            return Err(invalid(
-                &price.full("currency"),
-                "Invalid currency: a three-letter code is needed.",
-            ));
+            return Err(invalid(&price.full("currency"), "Invalid currency: a three-letter code is needed."));
         }
         if currency.as_ref().is_some_and(|first| *first != own_currency) {
-            return Err(invalid(
-                &price.full("currency"),
-                "All line items must have the same currency.",
-            ));
+            return Err(invalid(&price.full("currency"), "All line items must have the same currency."));
         }
         currency = Some(own_currency);
         let unit_amount = price.required_integer("unit_amount")?;
         if unit_amount < 0 {
-            return Err(invalid(
-                &price.full("unit_amount"),
-                "The amount must not be negative.",
-            ));
+            return Err(invalid(&price.full("unit_amount"), "The amount must not be negative."));
         }
         let mut product = price.group("product_data")?;
         let name = product.required_text("name")?;
@@ -301,18 +258,10 @@ fn line_items(params: &mut Params) -> Result<(String, Vec<LineItem>), Refusal> {
         price.finish()?;
         let quantity = group.required_integer("quantity")?;
         if quantity < 1 {
-            return Err(invalid(
-                &group.full("quantity"),
-                "The quantity must be at least 1.",
-            ));
+            return Err(invalid(&group.full("quantity"), "The quantity must be at least 1."));
         }
         group.finish()?;
-        items.push(LineItem {
-            name,
-            description,
-            unit_amount,
-            quantity,
-        });
+        items.push(LineItem { name, description, unit_amount, quantity });
     }
     Ok((currency.unwrap_or_default(), items))
 }
@@ -320,16 +269,10 @@ fn line_items(params: &mut Params) -> Result<(String, Vec<LineItem>), Refusal> {
 fn total(items: &[LineItem]) -> Result<i64, Refusal> {
     let total = items
         .iter()
-        .try_fold(0_i64, |sum, item| {
-            item.unit_amount.checked_mul(item.quantity)?.checked_add(sum)
-        })
+        .try_fold(0_i64, |sum, item| item.unit_amount.checked_mul(item.quantity)?.checked_add(sum))
         .filter(|total| *total <= MAX_AMOUNT)
         .ok_or_else(|| {
-            Refusal::parameter(
-                "amount_too_large",
-                "line_items",
-                "The total must be no more than 99999999.",
-            )
+            Refusal::parameter("amount_too_large", "line_items", "The total must be no more than 99999999.")
         })?;
     if total == 0 {
         return Err(Refusal::parameter(

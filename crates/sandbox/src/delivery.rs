@@ -119,11 +119,7 @@ enum Seal {
 
 impl Courier {
     pub(crate) fn new(parts: CourierParts) -> Self {
-        let queue = Queue {
-            target: parts.target,
-            behaviour: parts.behaviour,
-            held: Vec::new(),
-        };
+        let queue = Queue { target: parts.target, behaviour: parts.behaviour, held: Vec::new() };
         Self(Arc::new(Inner {
             client: parts.client,
             store: parts.store,

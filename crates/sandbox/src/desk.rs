@@ -34,15 +34,7 @@ pub(crate) struct Desk<'a> {
 impl<'a> Desk<'a> {
     pub(crate) fn new(data: &'a mut Data, world: &'a World, public_url: &'a str, origin: &'a Origin) -> Self {
         let now = world.now().unix_seconds();
-        Self {
-            data,
-            world,
-            public_url,
-            now,
-            origin,
-            emitted: Vec::new(),
-            effect: Effect::Read,
-        }
+        Self { data, world, public_url, now, origin, emitted: Vec::new(), effect: Effect::Read }
     }
 
     pub(crate) fn data(&self) -> &Data {
@@ -81,9 +73,7 @@ impl<'a> Desk<'a> {
     pub(crate) fn forget_old(&mut self) {
         let (oldest_event, oldest_answer) = (self.now - EVENT_LIFE_SECONDS, self.now - ANSWER_LIFE_SECONDS);
         let answers = self.data.answers.len();
-        self.data
-            .answers
-            .retain(|_, answer| answer.created >= oldest_answer);
+        self.data.answers.retain(|_, answer| answer.created >= oldest_answer);
         let mut forgot = self.data.answers.len() < answers;
         if self.data.events.forget_before(oldest_event) {
             let events = &self.data.events;

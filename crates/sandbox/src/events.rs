@@ -23,11 +23,7 @@ pub(crate) fn list(desk: &mut Desk<'_>, mut params: Params) -> Result<Value, Ref
         kinds.push(kind);
     }
     if kinds.len() > MAX_TYPES {
-        return Err(Refusal::parameter(
-            "parameter_invalid",
-            "types",
-            "At most 20 types are allowed.",
-        ));
+        return Err(Refusal::parameter("parameter_invalid", "types", "At most 20 types are allowed."));
     }
     let mut created = params.group("created")?;
     let (after, from) = (created.integer("gt")?, created.integer("gte")?);
@@ -54,10 +50,7 @@ pub(crate) fn list(desk: &mut Desk<'_>, mut params: Params) -> Result<Value, Ref
 pub(crate) fn retrieve(desk: &mut Desk<'_>, id: &str, params: Params) -> Result<Value, Refusal> {
     params.finish()?;
     let data = desk.data();
-    let event = data
-        .events
-        .get(id)
-        .ok_or_else(|| Refusal::missing("event", "id", id))?;
+    let event = data.events.get(id).ok_or_else(|| Refusal::missing("event", "id", id))?;
     Ok(render::event(event, pending(data, event)))
 }
 

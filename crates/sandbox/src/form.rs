@@ -36,10 +36,7 @@ impl Params {
             let path = path_of(name).ok_or_else(|| malformed(name))?;
             insert(&mut fields, &path, value).ok_or_else(|| malformed(name))?;
         }
-        Ok(Self {
-            name: String::new(),
-            fields,
-        })
+        Ok(Self { name: String::new(), fields })
     }
 
     /// An optional text. An empty one is refused, since Stripe reads it as "unset this".
@@ -82,14 +79,8 @@ impl Params {
     /// An optional group of named fields. Not given and given empty are the same.
     pub(crate) fn group(&mut self, name: &str) -> Result<Params, Refusal> {
         match self.fields.remove(name) {
-            None => Ok(Self {
-                name: self.full(name),
-                fields: BTreeMap::new(),
-            }),
-            Some(Node::Group(fields)) => Ok(Self {
-                name: self.full(name),
-                fields,
-            }),
+            None => Ok(Self { name: self.full(name), fields: BTreeMap::new() }),
+            Some(Node::Group(fields)) => Ok(Self { name: self.full(name), fields }),
             Some(Node::Text(_)) => Err(malformed(&self.full(name))),
         }
     }
@@ -102,10 +93,7 @@ impl Params {
             let Node::Group(fields) = node else {
                 return Err(malformed(&list));
             };
-            groups.push(Self {
-                name: format!("{list}[{index}]"),
-                fields,
-            });
+            groups.push(Self { name: format!("{list}[{index}]"), fields });
         }
         Ok(groups)
     }
@@ -170,11 +158,7 @@ impl Params {
 
     /// The name of a field as the caller wrote it.
     pub(crate) fn full(&self, name: &str) -> String {
-        if self.name.is_empty() {
-            name.to_owned()
-        } else {
-            format!("{}[{name}]", self.name)
-        }
+        if self.name.is_empty() { name.to_owned() } else { format!("{}[{name}]", self.name) }
     }
 
     fn list(&mut self, name: &str) -> Result<Vec<(usize, Node)>, Refusal> {
@@ -196,11 +180,7 @@ impl Params {
 }
 
 fn malformed(name: &str) -> Refusal {
-    Refusal::parameter(
-        "parameter_invalid_format",
-        name,
-        format!("Invalid parameter: {name}"),
-    )
+    Refusal::parameter("parameter_invalid_format", name, format!("Invalid parameter: {name}"))
 }
 
 /// Splits `a[b][]` into `a`, `b` and the empty name, which means "the next index".
@@ -224,11 +204,7 @@ fn path_of(name: &str) -> Option<Vec<&str>> {
 
 fn insert(fields: &mut BTreeMap<String, Node>, path: &[&str], value: &str) -> Option<()> {
     let (first, rest) = path.split_first()?;
-    let key = if first.is_empty() {
-        fields.len().to_string()
-    } else {
-        (*first).to_owned()
-    };
+    let key = if first.is_empty() { fields.len().to_string() } else { (*first).to_owned() };
     if rest.is_empty() {
         // The last value wins, but a text never replaces a group.
         return match fields.insert(key, Node::Text(value.to_owned())) {
@@ -260,10 +236,7 @@ mod tests {
         let mut items = params.groups("line_items").unwrap();
         assert_eq!(items.len(), 2);
         assert_eq!(items[0].integer("quantity").unwrap(), Some(1));
-        assert_eq!(
-            items[0].group("price").unwrap().text("name").unwrap().as_deref(),
-            Some("A & B")
-        );
+        assert_eq!(items[0].group("price").unwrap().text("name").unwrap().as_deref(), Some("A & B"));
         assert_eq!(items[1].integer("quantity").unwrap(), Some(3));
         assert_eq!(params.texts("types").unwrap(), ["a", "b"]);
         assert_eq!(params.metadata().unwrap()["order_id"], "o-1");
@@ -282,26 +255,14 @@ mod tests {
 
     #[test]
     fn a_missing_field_of_a_list_item_is_named_in_full() {
-        let mut items = parse("line_items[0][quantity]=1")
-            .unwrap()
-            .groups("line_items")
-            .unwrap();
+        let mut items = parse("line_items[0][quantity]=1").unwrap().groups("line_items").unwrap();
         let body = items[0].required_integer("unit_amount").unwrap_err().body();
         assert_eq!(body["error"]["param"], "line_items[0][unit_amount]");
     }
 
     #[test]
     fn malformed_names_and_contradictions_are_refused() {
-        for bad in [
-            "a[b=1",
-            "a]b[=1",
-            "[a]=1",
-            "=1",
-            "a[b]c=1",
-            "a[[b]]=1",
-            "a=1&a[b]=2",
-            "a[b]=2&a=1",
-        ] {
+        for bad in ["a[b=1", "a]b[=1", "[a]=1", "=1", "a[b]c=1", "a[[b]]=1", "a=1&a[b]=2", "a[b]=2&a=1"] {
             assert!(parse(bad).is_err(), "{bad} was taken");
         }
         assert!(parse(&format!("a{}=1", "[b]".repeat(MAX_DEPTH))).is_err());

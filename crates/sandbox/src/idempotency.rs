@@ -25,10 +25,7 @@ impl Running {
         if !keys.insert(key.to_owned()) {
             return Err(Refusal::running());
         }
-        Ok(Claim {
-            key: key.to_owned(),
-            running: self.0.clone(),
-        })
+        Ok(Claim { key: key.to_owned(), running: self.0.clone() })
     }
 }
 

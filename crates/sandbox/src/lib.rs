@@ -114,15 +114,10 @@ impl Sandbox {
             public_url => public_url.to_owned(),
         };
         let opening = tokio::task::spawn_blocking(|| Store::open(config.state_path)).await;
-        let store = opening
-            .map_err(io::Error::other)
-            .flatten()
-            .map_err(SandboxError::State)?;
+        let store = opening.map_err(io::Error::other).flatten().map_err(SandboxError::State)?;
         // A redirect is no acknowledgement, and the receiver is local: no proxy stands between.
-        let client = reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .build();
+        let client =
+            reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build();
         let courier = Courier::new(CourierParts {
             client: client.map_err(SandboxError::Client)?,
             store: store.clone(),
@@ -195,11 +190,7 @@ impl SandboxHandle {
     /// # Errors
     /// The server failed.
     pub async fn join(self) -> Result<(), SandboxError> {
-        self.task
-            .await
-            .map_err(io::Error::other)
-            .flatten()
-            .map_err(SandboxError::Serve)
+        self.task.await.map_err(io::Error::other).flatten().map_err(SandboxError::Serve)
     }
 }
 

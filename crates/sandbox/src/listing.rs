@@ -36,11 +36,7 @@ impl Cursor {
                 "Only one of starting_after and ending_before can be given.",
             ));
         }
-        Ok(Self {
-            limit: usize::try_from(limit).unwrap_or(1),
-            starting_after,
-            ending_before,
-        })
+        Ok(Self { limit: usize::try_from(limit).unwrap_or(1), starting_after, ending_before })
     }
 
     /// The rows of the page that pass the filter, in Stripe's list object.
@@ -51,11 +47,8 @@ impl Cursor {
         keep: impl Fn(&T) -> bool,
         render: impl Fn(&T) -> Value,
     ) -> Result<Value, Refusal> {
-        let find = |param: &str, id: &str| {
-            table
-                .position(id)
-                .ok_or_else(|| Refusal::missing("object", param, id))
-        };
+        let find =
+            |param: &str, id: &str| table.position(id).ok_or_else(|| Refusal::missing("object", param, id));
         let rows = table.rows();
         let one_more = self.limit + 1;
         let mut page: Vec<&T> = if let Some(id) = &self.ending_before {
@@ -67,12 +60,7 @@ impl Cursor {
                 Some(id) => find("starting_after", id)?,
                 None => rows.len(),
             };
-            rows[..end]
-                .iter()
-                .rev()
-                .filter(|row| keep(row))
-                .take(one_more)
-                .collect()
+            rows[..end].iter().rev().filter(|row| keep(row)).take(one_more).collect()
         };
         let has_more = page.len() > self.limit;
         page.truncate(self.limit);

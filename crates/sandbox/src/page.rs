@@ -27,9 +27,7 @@ type Shared = State<Arc<Provider>>;
 
 /// The routes below `/pay`.
 pub(crate) fn routes() -> Router<Arc<Provider>> {
-    Router::new()
-        .route("/pay/{id}", get(show).post(submit))
-        .layer(DefaultBodyLimit::max(MAX_FORM_BYTES))
+    Router::new().route("/pay/{id}", get(show).post(submit)).layer(DefaultBodyLimit::max(MAX_FORM_BYTES))
 }
 
 /// What a visit ends with.
@@ -62,26 +60,10 @@ async fn show(State(provider): Shared, Path(id): Path<String>) -> Response {
 
 async fn submit(State(provider): Shared, Path(id): Path<String>, body: Bytes) -> Response {
     let form = pairs(&body);
-    match form
-        .iter()
-        .find(|(name, _)| name == "action")
-        .map(|(_, value)| value.as_str())
-    {
+    match form.iter().find(|(name, _)| name == "action").map(|(_, value)| value.as_str()) {
         Some("pay") => visit(&provider, &id, |desk| checkout::pay(desk, &id), Some("pay")).await,
-        Some("decline") => {
-            visit(
-                &provider,
-                &id,
-                |desk| checkout::decline(desk, &id),
-                Some("decline"),
-            )
-            .await
-        }
-        _ => (
-            StatusCode::BAD_REQUEST,
-            "The form needs action=pay or action=decline.",
-        )
-            .into_response(),
+        Some("decline") => visit(&provider, &id, |desk| checkout::decline(desk, &id), Some("decline")).await,
+        _ => (StatusCode::BAD_REQUEST, "The form needs action=pay or action=decline.").into_response(),
     }
 }
 
@@ -99,20 +81,13 @@ async fn visit(
         })
         .await;
     if saved.is_err() {
-        return (
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "The payment could not be saved. Try again.",
-        )
+        return (StatusCode::INTERNAL_SERVER_ERROR, "The payment could not be saved. Try again.")
             .into_response();
     }
     match outcome {
         Outcome::Redirect(url) => match HeaderValue::try_from(url) {
             Ok(location) => (StatusCode::SEE_OTHER, [(LOCATION, location)]).into_response(),
-            Err(_) => (
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "The shop's address is not valid.",
-            )
-                .into_response(),
+            Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, "The shop's address is not valid.").into_response(),
         },
         Outcome::Page(status, view) => respond(status, &view),
     }
@@ -121,71 +96,39 @@ async fn visit(
 fn outcome(session: Option<&Session>, action: Option<&str>, nonce: String) -> Outcome {
     let Some(session) = session else {
         let notice = Some("There is no such payment. Check the address, or go back to the shop.");
-        return Outcome::Page(
-            StatusCode::NOT_FOUND,
-            View {
-                title: "Not found",
-                notice,
-                order: None,
-                nonce,
-            },
-        );
+        return Outcome::Page(StatusCode::NOT_FOUND, View { title: "Not found", notice, order: None, nonce });
     };
     let (status, title, notice) = match (session.status, action) {
         (SessionStatus::Complete, Some("pay")) => {
             return Outcome::Redirect(session.success_url.replace("{CHECKOUT_SESSION_ID}", &session.id));
         }
         (SessionStatus::Complete, _) => (StatusCode::OK, "Paid", Some("This order has been paid.")),
-        (SessionStatus::Expired, _) => (
-            StatusCode::GONE,
-            "Expired",
-            Some("The time to pay this order is over. Nothing was charged."),
-        ),
+        (SessionStatus::Expired, _) => {
+            (StatusCode::GONE, "Expired", Some("The time to pay this order is over. Nothing was charged."))
+        }
         (SessionStatus::Open, Some(_)) => {
             let notice = "The card was declined. Nothing was charged. You can try again.";
             (StatusCode::PAYMENT_REQUIRED, "Declined", Some(notice))
         }
         (SessionStatus::Open, None) => (StatusCode::OK, "Pay", None),
     };
-    Outcome::Page(
-        status,
-        View {
-            title,
-            notice,
-            order: Some(Order::of(session)),
-            nonce,
-        },
-    )
+    Outcome::Page(status, View { title, notice, order: Some(Order::of(session)), nonce })
 }
 
 impl Order {
     fn of(session: &Session) -> Self {
         let price = |amount| money(amount, &session.currency);
         let items = session.items.iter().map(|item| {
-            let times = if item.quantity == 1 {
-                String::new()
-            } else {
-                format!("{} × ", item.quantity)
-            };
-            let detail = item
-                .description
-                .as_ref()
-                .map(|text| format!(", {text}"))
-                .unwrap_or_default();
-            (
-                escape(&format!("{times}{}{detail}", item.name)),
-                price(item.unit_amount * item.quantity),
-            )
+            let times = if item.quantity == 1 { String::new() } else { format!("{} × ", item.quantity) };
+            let detail = item.description.as_ref().map(|text| format!(", {text}")).unwrap_or_default();
+            (escape(&format!("{times}{}{detail}", item.name)), price(item.unit_amount * item.quantity))
         });
         let back = match session.status {
             SessionStatus::Complete => {
                 let url = session.success_url.replace("{CHECKOUT_SESSION_ID}", &session.id);
                 Some((escape(&url), "Continue to the shop"))
             }
-            _ => session
-                .cancel_url
-                .as_ref()
-                .map(|url| (escape(url), "Back to the shop without paying")),
+            _ => session.cancel_url.as_ref().map(|url| (escape(url), "Back to the shop without paying")),
         };
         let success_origin = Url::parse(&session.success_url)
             .map(|url| url.origin().ascii_serialization())
@@ -201,11 +144,7 @@ impl Order {
 }
 
 fn respond(status: StatusCode, view: &View) -> Response {
-    let form_target = view
-        .order
-        .as_ref()
-        .map(|order| order.success_origin.as_str())
-        .unwrap_or_default();
+    let form_target = view.order.as_ref().map(|order| order.success_origin.as_str()).unwrap_or_default();
     let policy = format!(
         "default-src 'none'; style-src 'nonce-{}'; form-action 'self' {form_target}; base-uri 'none'; \
          frame-ancestors 'none'",
@@ -306,9 +245,6 @@ mod tests {
 
     #[test]
     fn markup_in_texts_is_escaped() {
-        assert_eq!(
-            escape(r#"<a href="x">'&'"#),
-            "&lt;a href=&quot;x&quot;&gt;&#39;&amp;&#39;"
-        );
+        assert_eq!(escape(r#"<a href="x">'&'"#), "&lt;a href=&quot;x&quot;&gt;&#39;&amp;&#39;");
     }
 }

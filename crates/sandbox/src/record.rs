@@ -164,20 +164,13 @@ impl<T: Row> Table<T> {
 
 impl<T> Default for Table<T> {
     fn default() -> Self {
-        Self {
-            rows: Vec::new(),
-            index: HashMap::new(),
-        }
+        Self { rows: Vec::new(), index: HashMap::new() }
     }
 }
 
 impl<T: Row> From<Vec<T>> for Table<T> {
     fn from(rows: Vec<T>) -> Self {
-        let index = rows
-            .iter()
-            .enumerate()
-            .map(|(at, row)| (row.id().to_owned(), at))
-            .collect();
+        let index = rows.iter().enumerate().map(|(at, row)| (row.id().to_owned(), at)).collect();
         Self { rows, index }
     }
 }

@@ -26,10 +26,7 @@ pub(crate) fn create(desk: &mut Desk<'_>, mut params: Params) -> Result<Value, R
             "The amount must be at least 1.",
         ));
     }
-    if reason
-        .as_ref()
-        .is_some_and(|reason| !REASONS.contains(&reason.as_str()))
-    {
+    if reason.as_ref().is_some_and(|reason| !REASONS.contains(&reason.as_str())) {
         return Err(Refusal::parameter(
             "parameter_invalid",
             "reason",
@@ -39,17 +36,13 @@ pub(crate) fn create(desk: &mut Desk<'_>, mut params: Params) -> Result<Value, R
 
     let intent = desk.data().intents.get(&intent_id);
     let intent = intent.ok_or_else(|| Refusal::missing("payment_intent", "payment_intent", &intent_id))?;
-    let charge = intent
-        .charge
-        .as_ref()
-        .and_then(|id| desk.data().charges.get(id))
-        .ok_or_else(|| {
-            Refusal::state(
-                "payment_intent_unexpected_state",
-                Some("payment_intent"),
-                format!("This PaymentIntent ({intent_id}) does not have a successful charge to refund."),
-            )
-        })?;
+    let charge = intent.charge.as_ref().and_then(|id| desk.data().charges.get(id)).ok_or_else(|| {
+        Refusal::state(
+            "payment_intent_unexpected_state",
+            Some("payment_intent"),
+            format!("This PaymentIntent ({intent_id}) does not have a successful charge to refund."),
+        )
+    })?;
     let left = charge.amount - charge.amount_refunded;
     if left == 0 {
         let message = format!("Charge {} has already been refunded.", charge.id);
@@ -86,11 +79,7 @@ pub(crate) fn create(desk: &mut Desk<'_>, mut params: Params) -> Result<Value, R
 /// `GET /v1/refunds/{id}`.
 pub(crate) fn retrieve(desk: &mut Desk<'_>, id: &str, params: Params) -> Result<Value, Refusal> {
     params.finish()?;
-    desk.data()
-        .refunds
-        .get(id)
-        .map(render::refund)
-        .ok_or_else(|| Refusal::missing("refund", "id", id))
+    desk.data().refunds.get(id).map(render::refund).ok_or_else(|| Refusal::missing("refund", "id", id))
 }
 
 /// `GET /v1/balance`: what was charged less what was refunded, by currency.

@@ -88,12 +88,7 @@ impl Refusal {
 
     /// The change was made in memory but could not be written to the state file.
     pub(crate) fn not_saved() -> Self {
-        Self::plain(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "api_error",
-            None,
-            "The state could not be written.",
-        )
+        Self::plain(StatusCode::INTERNAL_SERVER_ERROR, "api_error", None, "The state could not be written.")
     }
 
     /// The JSON body.
@@ -109,13 +104,6 @@ impl Refusal {
     }
 
     fn plain(status: StatusCode, kind: &'static str, code: Option<&'static str>, message: &str) -> Self {
-        Self {
-            status,
-            kind,
-            code,
-            message: message.to_owned(),
-            param: None,
-            executed: false,
-        }
+        Self { status, kind, code, message: message.to_owned(), param: None, executed: false }
     }
 }

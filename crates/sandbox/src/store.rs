@@ -74,9 +74,7 @@ impl Store {
         }
         let store = self.clone();
         // A started blocking task runs to its end even if the request that waits for it is dropped.
-        tokio::task::spawn_blocking(move || store.write(version))
-            .await
-            .map_err(io::Error::other)?
+        tokio::task::spawn_blocking(move || store.write(version)).await.map_err(io::Error::other)?
     }
 
     /// Waits until everything is on disk.
@@ -123,20 +121,12 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.write_all(bytes)?;
     file.sync_all()?;
     std::fs::rename(&temporary, path)?;
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     File::open(folder)?.sync_all()
 }
 
 /// The state has e-mail addresses in it: only the owner may read it.
 fn create_private(path: &Path) -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt;
-    File::options()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(path)
+    File::options().write(true).create(true).truncate(true).mode(0o600).open(path)
 }

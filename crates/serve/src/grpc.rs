@@ -118,7 +118,10 @@ impl Server {
             .layer(layer::CallLayer::new(self.name, self.world))
             .layer(tower_http::catch_panic::CatchPanicLayer::custom(layer::panic_answer))
             .add_routes(routes)
-            .serve_with_incoming_shutdown(TcpListenerStream::new(self.listener), shutdown.clone().cancelled_owned());
+            .serve_with_incoming_shutdown(
+                TcpListenerStream::new(self.listener),
+                shutdown.clone().cancelled_owned(),
+            );
         let hard_stop = async {
             shutdown.cancelled().await;
             tokio::time::sleep(DRAIN).await;

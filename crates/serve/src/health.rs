@@ -10,7 +10,8 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
 /// Says whether the service can do its work; the text is for an operator.
-pub(crate) type Check = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>> + Send + Sync>;
+pub(crate) type Check =
+    Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>> + Send + Sync>;
 
 /// Always SERVING: for liveness probes, which must not depend on a database.
 const LIVE: &str = "live";

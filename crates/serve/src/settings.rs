@@ -63,7 +63,8 @@ impl Settings {
 
     /// A text; empty counts as absent.
     pub fn optional(&mut self, name: &str) -> Option<String> {
-        let value = self.values.get(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
+        let value =
+            self.values.get(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
         self.used.insert(name.to_owned(), value.clone().unwrap_or_default());
         value
     }
@@ -95,7 +96,9 @@ impl Settings {
             Ok(number) if bounds.contains(&number) => number,
             _ => {
                 let (least, most) = (bounds.start(), bounds.end());
-                self.problem(format!("{name} is `{text}`: a whole number from {least} to {most} is accepted"));
+                self.problem(format!(
+                    "{name} is `{text}`: a whole number from {least} to {most} is accepted"
+                ));
                 default
             }
         }
@@ -115,7 +118,8 @@ impl Settings {
     /// Secret texts between commas.
     pub fn secret_list(&mut self, name: &str) -> Vec<SecretString> {
         let secrets: Vec<_> = self.list(name).into_iter().map(SecretString::from).collect();
-        let shown = if secrets.is_empty() { "(not set)".to_owned() } else { format!("({} set)", secrets.len()) };
+        let shown =
+            if secrets.is_empty() { "(not set)".to_owned() } else { format!("({} set)", secrets.len()) };
         self.used.insert(name.to_owned(), shown);
         secrets
     }

@@ -41,7 +41,9 @@ impl TelemetryConfig {
         let default = if settings.production() { "json" } else { "pretty" };
         let filter = settings.text("QUIRE_LOG", "info");
         if EnvFilter::try_new(&filter).is_err() {
-            settings.problem(format!("QUIRE_LOG is `{filter}`: a filter such as `info` or `quire_payment=debug,info` is accepted"));
+            settings.problem(format!(
+                "QUIRE_LOG is `{filter}`: a filter such as `info` or `quire_payment=debug,info` is accepted"
+            ));
         }
         Self {
             filter,
@@ -59,16 +61,18 @@ impl TelemetryConfig {
 /// The collector's address is not usable, or it was called before.
 pub fn init(config: &TelemetryConfig) -> Result<TelemetryGuard, TelemetryError> {
     let filter = EnvFilter::try_new(&config.filter).unwrap_or_else(|_| EnvFilter::new("info"));
-    let console = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
+    let console = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
     let console = if config.json {
         console.json().flatten_event(true).with_current_span(true).with_span_list(false).boxed()
     } else {
         console.compact().with_target(false).boxed()
     };
     let provider = config.otlp_endpoint.as_deref().map(|endpoint| exporter(endpoint, config)).transpose()?;
-    let traces = provider.as_ref().map(|provider| {
-        tracing_opentelemetry::layer().with_tracer(provider.tracer("quire"))
-    });
+    let traces = provider
+        .as_ref()
+        .map(|provider| tracing_opentelemetry::layer().with_tracer(provider.tracer("quire")));
     tracing_subscriber::registry()
         .with(filter)
         .with(traces)

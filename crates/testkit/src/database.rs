@@ -98,7 +98,9 @@ async fn drop_left_overs(connection: &sea_orm::DatabaseConnection, now: i64) {
         let made_at = name.split('_').nth(2).and_then(|seconds| seconds.parse::<i64>().ok());
         if made_at.is_some_and(|made_at| now - made_at > LEFT_OVER_SECONDS) {
             // Another test process may drop it at the same time.
-            let _ = connection.execute_unprepared(&format!("DROP DATABASE IF EXISTS \"{name}\" WITH (FORCE)")).await;
+            let _ = connection
+                .execute_unprepared(&format!("DROP DATABASE IF EXISTS \"{name}\" WITH (FORCE)"))
+                .await;
         }
     }
 }

@@ -27,7 +27,8 @@ impl PrivateServer {
     /// A PostgreSQL with an empty cluster in a temporary folder.
     pub(crate) fn postgres() -> Result<(Self, String), String> {
         let initdb = find("initdb").ok_or("nothing answers on port 5432 and `initdb` is not installed")?;
-        let postgres = find("postgres").ok_or("nothing answers on port 5432 and `postgres` is not installed")?;
+        let postgres =
+            find("postgres").ok_or("nothing answers on port 5432 and `postgres` is not installed")?;
         let folder = folder()?;
         let data = folder.path().join("data");
         let prefix = unprivileged(folder.path())?;
@@ -52,7 +53,8 @@ impl PrivateServer {
 
     /// A Redis that keeps nothing on disk.
     pub(crate) fn redis() -> Result<(Self, String), String> {
-        let redis = find("redis-server").ok_or("nothing answers on port 6379 and `redis-server` is not installed")?;
+        let redis =
+            find("redis-server").ok_or("nothing answers on port 6379 and `redis-server` is not installed")?;
         let folder = folder()?;
         let port = free_port()?;
         let command = format!("{} --port {port} --bind 127.0.0.1 --save '' --appendonly no", redis.display());

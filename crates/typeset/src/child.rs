@@ -28,14 +28,10 @@ pub fn run_child(stdin: impl Read, mut stdout: impl Write) -> u8 {
 fn serve(mut stdin: impl Read) -> Result<Done, Failure> {
     let mut request = Vec::new();
     stdin.read_to_end(&mut request).map_err(io_failure)?;
-    let request: Request<'_> = serde_json::from_slice(&request).map_err(|error| Failure::Io {
-        message: error.to_string(),
-    })?;
+    let request: Request<'_> =
+        serde_json::from_slice(&request).map_err(|error| Failure::Io { message: error.to_string() })?;
     if let Some(bytes) = request.memory_limit_bytes {
-        let limit = Rlimit {
-            current: Some(bytes),
-            maximum: Some(bytes),
-        };
+        let limit = Rlimit { current: Some(bytes), maximum: Some(bytes) };
         setrlimit(Resource::As, limit).map_err(|errno| io_failure(errno.into()))?;
     }
     let (rendered, limit, layouts) = match request.target_pages {
@@ -47,19 +43,11 @@ fn serve(mut stdin: impl Read) -> Result<Done, Failure> {
     };
     std::fs::write(&request.out_path, &rendered.pdf).map_err(io_failure)?;
     let pdf_bytes = rendered.pdf.len() as u64;
-    Ok(Done {
-        pages: rendered.pages,
-        limit,
-        layouts,
-        headings: rendered.headings,
-        pdf_bytes,
-    })
+    Ok(Done { pages: rendered.pages, limit, layouts, headings: rendered.headings, pdf_bytes })
 }
 
 fn io_failure(error: std::io::Error) -> Failure {
-    Failure::Io {
-        message: error.to_string(),
-    }
+    Failure::Io { message: error.to_string() }
 }
 
 #[cfg(test)]

@@ -48,11 +48,7 @@ pub fn fit(book: &Book, target_pages: u32) -> Result<Fitted, RenderError> {
         Ok(pages)
     })?;
     let layout = kept.expect("the search measures the version that it chooses last of those that fit");
-    Ok(Fitted {
-        rendered: layout.finish()?,
-        limit: ladder.limit(steps),
-        layouts,
-    })
+    Ok(Fitted { rendered: layout.finish()?, limit: ladder.limit(steps), layouts })
 }
 
 /// The versions of a book, from the shortest (0 steps) to the whole.
@@ -76,10 +72,7 @@ impl Ladder {
         for weight in weights.values() {
             lengths.push(lengths.last().expect("starts with one") + weight);
         }
-        Self {
-            ranks: weights.into_keys().collect(),
-            lengths,
-        }
+        Self { ranks: weights.into_keys().collect(), lengths }
     }
 
     fn limit(&self, steps: usize) -> Option<u32> {
@@ -108,11 +101,7 @@ fn search<E>(
     let mut layouts = 2;
     let mut gap_before = usize::MAX;
     while high - low > 1 {
-        let budget = if low_pages < target {
-            MAX_LAYOUTS_WHILE_SHORT
-        } else {
-            MAX_LAYOUTS
-        };
+        let budget = if low_pages < target { MAX_LAYOUTS_WHILE_SHORT } else { MAX_LAYOUTS };
         let gap = lengths[high] - lengths[low];
         let per_page = gap as f64 / f64::from((high_pages - low_pages).max(1));
         // On the target page, with less than a quarter of a page to win.
@@ -123,15 +112,10 @@ fn search<E>(
         let creeping = gap > gap_before / 2;
         gap_before = gap;
         // Counted pages are rounded up by half a page on average; aim at the end of the last one.
-        let wanted = if creeping {
-            gap as f64 / 2.0
-        } else {
-            per_page * (f64::from(target - low_pages) + 0.25)
-        };
+        let wanted =
+            if creeping { gap as f64 / 2.0 } else { per_page * (f64::from(target - low_pages) + 0.25) };
         let wanted = lengths[low] + wanted as usize;
-        let next = lengths
-            .partition_point(|length| *length <= wanted)
-            .saturating_sub(1);
+        let next = lengths.partition_point(|length| *length <= wanted).saturating_sub(1);
         let next = next.clamp(low + 1, high - 1);
         let pages = measure(next)?;
         layouts += 1;
@@ -176,19 +160,13 @@ mod tests {
 
     #[test]
     fn the_target_is_met_and_the_last_page_mostly_filled_within_six_layouts() {
-        for (steps, base, per_step, target) in [
-            (200, 3.0, 0.1, 12),
-            (3_000, 5.5, 0.3, 400),
-            (40, 2.2, 0.7, 20),
-            (10_000, 8.0, 0.15, 1_000),
-        ] {
+        for (steps, base, per_step, target) in
+            [(200, 3.0, 0.1, 12), (3_000, 5.5, 0.3, 400), (40, 2.2, 0.7, 20), (10_000, 8.0, 0.15, 1_000)]
+        {
             let (chosen, layouts) = run(steps, base, per_step, target);
             let content = base + chosen as f64 * per_step;
             assert!(content <= f64::from(target), "{content} > {target}");
-            assert!(
-                content > f64::from(target) - 1.0,
-                "{content} is short of {target}"
-            );
+            assert!(content > f64::from(target) - 1.0, "{content} is short of {target}");
             assert!(layouts <= MAX_LAYOUTS, "{layouts} layouts for {target} pages");
         }
     }

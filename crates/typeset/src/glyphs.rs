@@ -31,14 +31,8 @@ fn in_text(text: &TextItem) -> Option<Missing> {
     let cluster = &text.text[range.clone()];
     // A cluster can hold a covered base character before the uncovered mark.
     let uncovered = |c: &char| text.font.ttf().glyph_index(*c).is_none();
-    let character = cluster
-        .chars()
-        .find(uncovered)
-        .or_else(|| cluster.chars().next())?;
+    let character = cluster.chars().find(uncovered).or_else(|| cluster.chars().next())?;
     let before: Vec<char> = text.text[..range.start].chars().rev().take(CONTEXT).collect();
     let after = text.text[range.start..].chars().take(CONTEXT);
-    Some(Missing {
-        character,
-        near: before.into_iter().rev().chain(after).collect(),
-    })
+    Some(Missing { character, near: before.into_iter().rev().chain(after).collect() })
 }

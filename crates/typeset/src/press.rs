@@ -53,22 +53,10 @@ pub fn render(book: &Book) -> Result<Rendered, RenderError> {
 
 /// The number of pages the book is likely to fill, from its length alone.
 pub(crate) fn estimated_pages(book: &Book) -> u32 {
-    let blocks = book
-        .chapters
-        .iter()
-        .flat_map(|chapter| &chapter.sections)
-        .flat_map(|s| &s.blocks);
+    let blocks = book.chapters.iter().flat_map(|chapter| &chapter.sections).flat_map(|s| &s.blocks);
     let characters: usize = blocks.map(characters).sum();
-    let references: usize = book
-        .references
-        .iter()
-        .map(|reference| reference.text.chars().count() + 60)
-        .sum();
-    let sections: usize = book
-        .chapters
-        .iter()
-        .map(|chapter| chapter.sections.len() + 1)
-        .sum();
+    let references: usize = book.references.iter().map(|reference| reference.text.chars().count() + 60).sum();
+    let sections: usize = book.chapters.iter().map(|chapter| chapter.sections.len() + 1).sum();
     // The title page, the contents (some 40 lines a page, and a heading needs space in the text as well).
     let pages = 2 + (characters + references) / CHARACTERS_PER_PAGE + sections / 12;
     u32::try_from(pages).unwrap_or(u32::MAX)
@@ -120,9 +108,7 @@ impl Press {
     pub fn new(book: &Book, target_pages: Option<u32>) -> Result<Self, RenderError> {
         let language = &book.meta.language;
         if !matches!(language.len(), 2..=3) || !language.bytes().all(|byte| byte.is_ascii_alphabetic()) {
-            return Err(RenderError::InvalidBook(format!(
-                "{language:?} is not a language subtag"
-            )));
+            return Err(RenderError::InvalidBook(format!("{language:?} is not a language subtag")));
         }
         let date = parse_date(&book.meta.date)
             .ok_or_else(|| RenderError::InvalidBook(format!("{:?} is not a date", book.meta.date)))?;
@@ -144,10 +130,7 @@ impl Press {
             chapters_on_new_pages: self.chapters_on_new_pages,
         };
         let data = serde_json::to_vec(&data).expect("a book has only string keys");
-        let world = BookWorld {
-            stage: &self.stage,
-            data: Bytes::new(data),
-        };
+        let world = BookWorld { stage: &self.stage, data: Bytes::new(data) };
         let compiled = typst::compile::<PagedDocument>(&world);
         let document = compiled.output.map_err(|errors| compile_error(&errors))?;
         let unstable: Vec<_> = compiled
@@ -161,15 +144,9 @@ impl Press {
         }
         if let Some(missing) = glyphs::first_missing(&document) {
             let codepoint = format!("U+{:04X}", u32::from(missing.character));
-            return Err(RenderError::MissingGlyph {
-                codepoint,
-                near: missing.near,
-            });
+            return Err(RenderError::MissingGlyph { codepoint, near: missing.near });
         }
-        Ok(Layout {
-            press: self,
-            document,
-        })
+        Ok(Layout { press: self, document })
     }
 }
 
@@ -187,11 +164,7 @@ impl Layout<'_> {
             ..PdfOptions::default()
         };
         let pdf = typst_pdf::pdf(&self.document, &options).map_err(|errors| compile_error(&errors))?;
-        Ok(Rendered {
-            pdf,
-            pages: self.pages(),
-            headings: self.headings(),
-        })
+        Ok(Rendered { pdf, pages: self.pages(), headings: self.headings() })
     }
 
     fn headings(&self) -> Vec<PlacedHeading> {
@@ -202,9 +175,7 @@ impl Layout<'_> {
             let Some(heading) = element.to_packed::<HeadingElem>() else {
                 continue;
             };
-            let page = element
-                .location()
-                .and_then(|location| introspector.page(location));
+            let page = element.location().and_then(|location| introspector.page(location));
             let Some(page) = page.filter(|_| heading.outlined.get(styles)) else {
                 continue;
             };
@@ -237,9 +208,7 @@ fn clean(value: &mut Value) {
     match value {
         Value::String(text) => {
             if text.chars().any(|c| c.is_control() && c != '\n') {
-                let lines = text
-                    .replace("\r\n", "\n")
-                    .replace(['\r', '\u{b}', '\u{c}', '\u{85}'], "\n");
+                let lines = text.replace("\r\n", "\n").replace(['\r', '\u{b}', '\u{c}', '\u{85}'], "\n");
                 let spaced = lines.replace('\t', " ");
                 *text = spaced.chars().filter(|c| !c.is_control() || *c == '\n').collect();
             }
@@ -251,16 +220,10 @@ fn clean(value: &mut Value) {
 }
 
 fn check_citations(book: &Book) -> Result<(), RenderError> {
-    let known: std::collections::HashSet<&str> = book
-        .references
-        .iter()
-        .map(|reference| reference.id.as_str())
-        .collect();
+    let known: std::collections::HashSet<&str> =
+        book.references.iter().map(|reference| reference.id.as_str()).collect();
     let sections = book.chapters.iter().flat_map(|chapter| &chapter.sections);
-    for cite in sections
-        .flat_map(|section| &section.blocks)
-        .flat_map(|block| block.cites())
-    {
+    for cite in sections.flat_map(|section| &section.blocks).flat_map(|block| block.cites()) {
         if !known.contains(cite.source.as_str()) {
             return Err(RenderError::InvalidBook(format!(
                 "the cited source {:?} is not listed",

@@ -94,11 +94,7 @@ impl Typesetter {
     pub async fn typeset(&self, book: &Book, target_pages: Option<u32>) -> Result<Typeset, TypesetError> {
         let span = tracing::Span::current();
         span.record("target_pages", target_pages);
-        let _permit = self
-            .permits
-            .acquire()
-            .await
-            .map_err(|_| child_error("shutting down"))?;
+        let _permit = self.permits.acquire().await.map_err(|_| child_error("shutting down"))?;
         let pages = estimated_pages(book).max(target_pages.unwrap_or(0));
         let timeout = self.base_timeout + self.timeout_per_page.saturating_mul(pages);
         let memory = self.memory_bytes_per_page.saturating_mul(pages.into());
@@ -129,12 +125,7 @@ impl Typesetter {
             Some(limit) => book.without_optional_from(limit),
             None => book.clone(),
         };
-        Ok(Typeset {
-            pdf,
-            pages: done.pages,
-            book,
-            headings: done.headings,
-        })
+        Ok(Typeset { pdf, pages: done.pages, book, headings: done.headings })
     }
 
     /// The child gets no environment: it needs none, and the parent's holds secrets.
@@ -173,11 +164,7 @@ async fn converse(child: &mut Child, request: &[u8]) -> std::io::Result<Ended> {
     let mut stdout = stdout.take(MAX_REPLY_BYTES);
     let ((), read, stderr) = tokio::join!(ask, stdout.read_to_end(&mut reply), last_words(stderr));
     read?;
-    Ok(Ended {
-        status: child.wait().await?,
-        stdout: reply,
-        stderr: stderr?,
-    })
+    Ok(Ended { status: child.wait().await?, stdout: reply, stderr: stderr? })
 }
 
 /// Reads to the end, so that the child never blocks, and keeps the beginning.

@@ -20,9 +20,7 @@ pub(crate) struct Stage {
 
 impl Stage {
     pub fn new() -> Self {
-        let fonts: Vec<Font> = typst_assets::fonts()
-            .flat_map(|data| Font::iter(Bytes::new(data)))
-            .collect();
+        let fonts: Vec<Font> = typst_assets::fonts().flat_map(|data| Font::iter(Bytes::new(data))).collect();
         Self {
             library: LazyHash::new(Library::default()),
             font_book: LazyHash::new(FontBook::from_fonts(&fonts)),
@@ -53,19 +51,11 @@ impl World for BookWorld<'_> {
     }
 
     fn source(&self, id: FileId) -> FileResult<Source> {
-        if id == self.stage.template.id() {
-            Ok(self.stage.template.clone())
-        } else {
-            Err(absent(id))
-        }
+        if id == self.stage.template.id() { Ok(self.stage.template.clone()) } else { Err(absent(id)) }
     }
 
     fn file(&self, id: FileId) -> FileResult<Bytes> {
-        if id == self.stage.data_id {
-            Ok(self.data.clone())
-        } else {
-            Err(absent(id))
-        }
+        if id == self.stage.data_id { Ok(self.data.clone()) } else { Err(absent(id)) }
     }
 
     fn font(&self, index: usize) -> Option<Font> {
@@ -94,17 +84,11 @@ mod tests {
     #[test]
     fn no_other_file_exists() {
         let stage = Stage::new();
-        let world = BookWorld {
-            stage: &stage,
-            data: Bytes::new(b"{}".as_slice()),
-        };
+        let world = BookWorld { stage: &stage, data: Bytes::new(b"{}".as_slice()) };
         assert!(world.file(file_id("book.json")).is_ok());
         assert!(world.source(file_id("template.typ")).is_ok());
         for path in ["etc/passwd", "template.typ", "other.json"] {
-            assert!(
-                matches!(world.file(file_id(path)), Err(FileError::NotFound(_))),
-                "{path}"
-            );
+            assert!(matches!(world.file(file_id(path)), Err(FileError::NotFound(_))), "{path}");
         }
         assert!(world.source(file_id("book.json")).is_err());
         assert!(world.today(None).is_none());

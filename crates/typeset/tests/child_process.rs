@@ -96,39 +96,26 @@ async fn a_child_that_hangs_is_killed_at_the_deadline() {
         other => panic!("{other:?}"),
     }
     let pid = std::fs::read_to_string(&pid_file).unwrap();
-    assert!(
-        !Path::new("/proc").join(pid.trim()).exists(),
-        "the child {pid} still runs"
-    );
+    assert!(!Path::new("/proc").join(pid.trim()).exists(), "the child {pid} still runs");
 }
 
 async fn a_child_that_is_no_longer_wanted_is_killed() {
     let folder = tempfile::tempdir().unwrap();
     let fifo = folder.path().join("fifo");
-    assert!(
-        std::process::Command::new("mkfifo")
-            .arg(&fifo)
-            .status()
-            .unwrap()
-            .success()
-    );
+    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
     // The child holds the writing end open for as long as it lives.
     let hanging = script("exec 9> \"$1\"; echo started >&9; exec sleep 600", &fifo);
     let book = sample::book(1, 1);
     let task = tokio::spawn(async move { hanging.typeset(&book, None).await.map(drop) });
     let mut reader = tokio::io::BufReader::new(tokio::fs::File::open(&fifo).await.unwrap());
     let mut line = String::new();
-    tokio::io::AsyncBufReadExt::read_line(&mut reader, &mut line)
-        .await
-        .unwrap();
+    tokio::io::AsyncBufReadExt::read_line(&mut reader, &mut line).await.unwrap();
     assert_eq!(line, "started\n");
     task.abort();
     assert!(task.await.unwrap_err().is_cancelled());
     // The end of the pipe comes when its last writer is gone.
     let mut rest = Vec::new();
-    tokio::io::AsyncReadExt::read_to_end(&mut reader, &mut rest)
-        .await
-        .unwrap();
+    tokio::io::AsyncReadExt::read_to_end(&mut reader, &mut rest).await.unwrap();
     assert!(rest.is_empty());
 }
 
@@ -139,10 +126,7 @@ async fn a_child_that_fails_is_reported_with_its_last_words() {
         other => panic!("{other:?}"),
     };
     let failed = message(failure(&script("echo broken >&2; exit 3", nowhere)).await);
-    assert!(
-        failed.contains("exit status: 3") && failed.contains("broken"),
-        "{failed}"
-    );
+    assert!(failed.contains("exit status: 3") && failed.contains("broken"), "{failed}");
     let silent = message(failure(&script("cat > /dev/null", nowhere)).await);
     assert!(silent.contains("exit status: 0"), "{silent}");
     let flood = message(failure(&script("yes x | head -c 1000000 >&2; exit 1", nowhere)).await);

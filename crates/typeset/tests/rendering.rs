@@ -27,10 +27,7 @@ fn page_text(document: &Document, page: u32) -> String {
 /// A one-chapter book with the given blocks.
 fn book_of(blocks: Vec<Block>) -> Book {
     let mut book = sample::book(0, 0);
-    book.chapters = vec![Chapter {
-        title: "Only".into(),
-        sections: vec![Section { title: None, blocks }],
-    }];
+    book.chapters = vec![Chapter { title: "Only".into(), sections: vec![Section { title: None, blocks }] }];
     book
 }
 
@@ -44,24 +41,14 @@ fn counted_pages_and_heading_pages_are_those_of_the_file() {
     let contents = page_text(&document, 2);
     for heading in &rendered.headings {
         let page = page_text(&document, heading.page);
-        assert!(
-            page.contains(&heading.text),
-            "{heading:?} is not on its page: {page}"
-        );
+        assert!(page.contains(&heading.text), "{heading:?} is not on its page: {page}");
         let entry = contents.split(&heading.text).nth(1).unwrap();
         let number = entry.trim_start_matches([' ', '.']).split(' ').next().unwrap();
         assert_eq!(number, heading.page.to_string(), "{heading:?} in {contents}");
     }
     let bookmarks = document.get_toc().unwrap().toc;
     let pages: Vec<_> = bookmarks.iter().map(|entry| entry.page as u32).collect();
-    assert_eq!(
-        pages,
-        rendered
-            .headings
-            .iter()
-            .map(|heading| heading.page)
-            .collect::<Vec<_>>()
-    );
+    assert_eq!(pages, rendered.headings.iter().map(|heading| heading.page).collect::<Vec<_>>());
 }
 
 #[test]
@@ -69,21 +56,13 @@ fn title_page_quotes_and_references_are_printed() {
     let rendered = render(&sample::book(1, 2)).unwrap();
     let document = open(&rendered.pdf);
     let title = page_text(&document, 1);
-    for line in [
-        "Ice in the harbour",
-        "A digest of seven sources",
-        "2026-11-23",
-        "no language model",
-    ] {
+    for line in ["Ice in the harbour", "A digest of seven sources", "2026-11-23", "no language model"] {
         assert!(title.contains(line), "{line} is missing in {title}");
     }
     let body = page_text(&document, 3);
     assert!(body.contains("[1, p.\u{a0}1]"), "{body}");
     let last = page_text(&document, rendered.pages);
-    assert!(
-        last.contains("References") && last.contains("Author 6, A.: A history of ice"),
-        "{last}"
-    );
+    assert!(last.contains("References") && last.contains("Author 6, A.: A history of ice"), "{last}");
 }
 
 #[test]
@@ -100,19 +79,8 @@ fn metadata_name_title_language_and_how_the_text_was_made() {
     let mut book = sample::book(1, 1);
     book.meta.language = "de".into();
     let document = open(&render(&book).unwrap().pdf);
-    assert_eq!(
-        document
-            .catalog()
-            .unwrap()
-            .get(b"Lang")
-            .unwrap()
-            .as_str()
-            .unwrap(),
-        b"de"
-    );
-    let (_, info) = document
-        .dereference(document.trailer.get(b"Info").unwrap())
-        .unwrap();
+    assert_eq!(document.catalog().unwrap().get(b"Lang").unwrap().as_str().unwrap(), b"de");
+    let (_, info) = document.dereference(document.trailer.get(b"Info").unwrap()).unwrap();
     let entry = |key: &[u8]| match info.as_dict().unwrap().get(key).unwrap() {
         Object::String(bytes, _) => String::from_utf8(bytes.clone()).unwrap(),
         other => panic!("{other:?}"),
@@ -127,40 +95,23 @@ fn markup_of_the_typesetter_appears_literally() {
     let shown = hostile.replace('\u{200f}', "");
     let mut book = book_of(vec![
         paragraph(hostile),
-        Block::Heading {
-            level: 1,
-            text: hostile.into(),
-        },
-        Block::List {
-            ordered: true,
-            items: vec![vec![text(hostile)]],
-        },
+        Block::Heading { level: 1, text: hostile.into() },
+        Block::List { ordered: true, items: vec![vec![text(hostile)]] },
         Block::Code { text: hostile.into() },
-        Block::Table {
-            header: vec![vec![text(hostile)]],
-            rows: vec![vec![vec![text(hostile)]]],
-        },
+        Block::Table { header: vec![vec![text(hostile)]], rows: vec![vec![vec![text(hostile)]]] },
         Block::Quote {
             text: hostile.into(),
-            cite: Cite {
-                source: hostile.into(),
-                page: None,
-            },
+            cite: Cite { source: hostile.into(), page: None },
             optional: None,
         },
     ]);
     book.meta.title = hostile.into();
     book.meta.disclosure = hostile.into();
     book.chapters[0].title = hostile.into();
-    book.references = vec![Reference {
-        id: hostile.into(),
-        text: hostile.into(),
-    }];
+    book.references = vec![Reference { id: hostile.into(), text: hostile.into() }];
     let rendered = render(&book).unwrap();
     let document = open(&rendered.pdf);
-    let all: String = (1..=rendered.pages)
-        .map(|page| page_text(&document, page))
-        .collect();
+    let all: String = (1..=rendered.pages).map(|page| page_text(&document, page)).collect();
     let squeezed = |text: &str| text.split_whitespace().collect::<String>();
     let count = squeezed(&all).matches(&squeezed(&shown)).count();
     // Title and disclosure, contents, chapter, six blocks (the table twice), the reference.
@@ -176,13 +127,7 @@ fn a_character_without_a_glyph_is_an_error_that_names_it() {
     let (codepoint, near) = named(&book_of(vec![paragraph("before the 中 sign")]));
     assert_eq!(codepoint, "U+4E2D");
     assert!(near.contains('中'), "{near}");
-    assert_eq!(
-        named(&book_of(vec![Block::Code {
-            text: "x = '漢'".into()
-        }]))
-        .0,
-        "U+6F22"
-    );
+    assert_eq!(named(&book_of(vec![Block::Code { text: "x = '漢'".into() }])).0, "U+6F22");
     let mut book = sample::book(1, 1);
     book.references[0].text.push('ก');
     assert_eq!(named(&book).0, "U+0E01");
@@ -192,13 +137,8 @@ fn a_character_without_a_glyph_is_an_error_that_names_it() {
 fn characters_that_are_not_for_print_do_no_harm() {
     let odd =
         "tab\there, bell\u{7}, form\u{c}feed, soft\u{ad}hyphen, mark\u{feff}, zero\u{200b}width, \r\nline";
-    let rendered = render(&book_of(vec![
-        paragraph(odd),
-        Block::Code {
-            text: "\tx\r\n\ty\n".into(),
-        },
-    ]))
-    .unwrap();
+    let rendered =
+        render(&book_of(vec![paragraph(odd), Block::Code { text: "\tx\r\n\ty\n".into() }])).unwrap();
     let body = page_text(&open(&rendered.pdf), 3);
     assert!(body.contains("tab here, bell, form"), "{body}");
 }
@@ -206,42 +146,18 @@ fn characters_that_are_not_for_print_do_no_harm() {
 #[test]
 fn empty_parts_do_not_break_the_layout() {
     let blocks = vec![
-        Block::Heading {
-            level: 9,
-            text: " ".into(),
-        },
-        Block::Heading {
-            level: 0,
-            text: "Zero".into(),
-        },
+        Block::Heading { level: 9, text: " ".into() },
+        Block::Heading { level: 0, text: "Zero".into() },
         paragraph(""),
-        Block::List {
-            ordered: false,
-            items: vec![],
-        },
-        Block::List {
-            ordered: true,
-            items: vec![vec![]],
-        },
+        Block::List { ordered: false, items: vec![] },
+        Block::List { ordered: true, items: vec![vec![]] },
         Block::Code { text: String::new() },
-        Block::Table {
-            header: vec![],
-            rows: vec![],
-        },
-        Block::Table {
-            header: vec![vec![text("a")]],
-            rows: vec![vec![], vec![vec![], vec![text("b")]]],
-        },
+        Block::Table { header: vec![], rows: vec![] },
+        Block::Table { header: vec![vec![text("a")]], rows: vec![vec![], vec![vec![], vec![text("b")]]] },
         Block::Paragraph {
             inlines: vec![
-                Inline::Link {
-                    text: String::new(),
-                    url: "https://x.example".into(),
-                },
-                Inline::Link {
-                    text: "y".into(),
-                    url: String::new(),
-                },
+                Inline::Link { text: String::new(), url: "https://x.example".into() },
+                Inline::Link { text: "y".into(), url: String::new() },
                 Inline::Code { text: String::new() },
             ],
             optional: None,
@@ -252,14 +168,8 @@ fn empty_parts_do_not_break_the_layout() {
     book.meta.subtitle = None;
     book.meta.disclosure = String::new();
     book.chapters[0].title = String::new();
-    book.chapters[0].sections.push(Section {
-        title: Some(String::new()),
-        blocks: vec![],
-    });
-    book.chapters.push(Chapter {
-        title: "\n".into(),
-        sections: vec![],
-    });
+    book.chapters[0].sections.push(Section { title: Some(String::new()), blocks: vec![] });
+    book.chapters.push(Chapter { title: "\n".into(), sections: vec![] });
     book.references = vec![];
     let rendered = render(&book).unwrap();
     assert_eq!(rendered.headings.len(), 3);
@@ -283,11 +193,7 @@ fn every_offered_language_is_typeset_with_its_own_words() {
         book.meta.language = language.into();
         let document = open(&render(&book).unwrap().pdf);
         assert!(page_text(&document, 2).contains(contents), "{language}");
-        assert!(
-            page_text(&document, 3).contains(sentence),
-            "{language}: {}",
-            page_text(&document, 3)
-        );
+        assert!(page_text(&document, 3).contains(sentence), "{language}: {}", page_text(&document, 3));
     }
 }
 
@@ -298,10 +204,7 @@ fn markdown_of_a_writer_reaches_the_page_without_markers() {
     let rendered = render(&book_of(blocks_from_markdown(markdown))).unwrap();
     let body = page_text(&open(&rendered.pdf), 3);
     assert!(body.contains("Some bold and soft text with code ."), "{body}");
-    assert!(
-        !body.contains("**") && !body.contains("##") && !body.contains('|'),
-        "{body}"
-    );
+    assert!(!body.contains("**") && !body.contains("##") && !body.contains('|'), "{body}");
 }
 
 #[test]
@@ -338,8 +241,5 @@ fn a_book_outside_the_reach_of_its_optional_blocks_comes_whole_or_bare() {
     assert_eq!(whole.rendered.pages, render(&book).unwrap().pages);
     let bare = fit(&book, 1).unwrap();
     assert!(bare.rendered.pages > 1);
-    assert_eq!(
-        bare.rendered.pages,
-        render(&book.without_optional_from(0)).unwrap().pages
-    );
+    assert_eq!(bare.rendered.pages, render(&book.without_optional_from(0)).unwrap().pages);
 }

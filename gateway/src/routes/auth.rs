@@ -79,7 +79,10 @@ pub(crate) async fn me(state: Shared, SignedIn { caller, .. }: SignedIn) -> ApiR
     Ok(Json(json))
 }
 
-pub(crate) async fn sessions(state: Shared, SignedIn { caller, .. }: SignedIn) -> ApiResult<impl IntoResponse> {
+pub(crate) async fn sessions(
+    state: Shared,
+    SignedIn { caller, .. }: SignedIn,
+) -> ApiResult<impl IntoResponse> {
     let answer = upstream::read(|| async {
         let request = state.upstream.quick(&caller, pb::ListSessionsRequest {});
         state.upstream.auth.clone().list_sessions(request).await

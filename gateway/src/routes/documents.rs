@@ -19,13 +19,18 @@ use crate::upstream;
 /// In the order in which violations are reported.
 const FIELDS: [&str; 6] = ["title", "topic", "language", "target_pages", "kind", "writer"];
 
-pub(crate) async fn create(state: Shared, SignedIn { caller, .. }: SignedIn, mut body: Body) -> ApiResult<impl IntoResponse> {
+pub(crate) async fn create(
+    state: Shared,
+    SignedIn { caller, .. }: SignedIn,
+    mut body: Body,
+) -> ApiResult<impl IntoResponse> {
     body.required("title");
     let spec = spec(&mut body);
     // With a field of the wrong shape nothing can be made, but the other fields are still checked, so that the
     // client learns of every mistake at once.
     let validate_only = !body.is_well_formed();
-    let request = state.upstream.quick(&caller, pb::CreateDocumentRequest { spec: Some(spec), validate_only });
+    let request =
+        state.upstream.quick(&caller, pb::CreateDocumentRequest { spec: Some(spec), validate_only });
     let answer = state.upstream.document.clone().create_document(request).await;
     let answer = answer.map_err(|status| body.blame_with(status, &FIELDS))?.into_inner();
     body.finish()?;
@@ -71,7 +76,8 @@ pub(crate) async fn update(
     let spec = spec(&mut body);
     let validate_only = !body.is_well_formed();
     let message = pb::UpdateDocumentRequest { document_id, spec: Some(spec), validate_only };
-    let answer = state.upstream.document.clone().update_document(state.upstream.quick(&caller, message)).await;
+    let answer =
+        state.upstream.document.clone().update_document(state.upstream.quick(&caller, message)).await;
     let answer = answer.map_err(|status| body.blame_with(status, &FIELDS))?.into_inner();
     body.finish()?;
     Ok(Json(render::document(&answer.document.unwrap_or_default())))

@@ -3,8 +3,8 @@
 use axum::body::Body;
 use axum::extract::Path;
 use axum::http::header::{
-    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_NONE_MATCH,
-    IF_RANGE, RANGE,
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG,
+    IF_NONE_MATCH, IF_RANGE, RANGE,
 };
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -37,7 +37,9 @@ pub(crate) async fn download(
     wanted.describe_only = true;
     let (export, _) = open(&state, &caller, wanted.clone()).await?;
     let etag = format!("\"{}\"", export.sha256);
-    if header(&headers, IF_NONE_MATCH).is_some_and(|tags| tags == "*" || tags.split(',').any(|tag| tag.trim() == etag)) {
+    if header(&headers, IF_NONE_MATCH)
+        .is_some_and(|tags| tags == "*" || tags.split(',').any(|tag| tag.trim() == etag))
+    {
         return Ok((StatusCode::NOT_MODIFIED, [(ETAG, value(&etag))]).into_response());
     }
     // A range of another version of the file would not fit what the client already has.
@@ -50,7 +52,11 @@ pub(crate) async fn download(
         Some(Ranged::Outside) => {
             let mut error = HeaderMap::new();
             error.insert(CONTENT_RANGE, value(&format!("bytes */{size}")));
-            let answer = ApiError::http(StatusCode::RANGE_NOT_SATISFIABLE, "RANGE_NOT_SATISFIABLE", "the file has no such range");
+            let answer = ApiError::http(
+                StatusCode::RANGE_NOT_SATISFIABLE,
+                "RANGE_NOT_SATISFIABLE",
+                "the file has no such range",
+            );
             return Err(answer.with_headers(error));
         }
     };
@@ -125,11 +131,14 @@ fn parse_range(header: &str, size: i64) -> Ranged {
 
 /// RFC 6266, with the name once in ASCII and once in full.
 fn disposition(name: &str) -> String {
-    let ascii: String = name
-        .chars()
-        .map(|character| if character.is_ascii_alphanumeric() || "-_. ".contains(character) { character } else { '_' })
-        .collect();
-    let full: String = url::form_urlencoded::byte_serialize(name.as_bytes()).collect::<String>().replace('+', "%20");
+    let ascii: String =
+        name.chars()
+            .map(|character| {
+                if character.is_ascii_alphanumeric() || "-_. ".contains(character) { character } else { '_' }
+            })
+            .collect();
+    let full: String =
+        url::form_urlencoded::byte_serialize(name.as_bytes()).collect::<String>().replace('+', "%20");
     format!("attachment; filename=\"{ascii}\"; filename*=UTF-8''{full}")
 }
 

@@ -22,7 +22,8 @@ pub(crate) async fn live() -> impl IntoResponse {
 
 /// Whether every service behind the gateway is ready.
 pub(crate) async fn ready(state: Shared) -> impl IntoResponse {
-    let checks = state.upstream.channels.iter().map(|(name, channel)| async move { (*name, serving(channel).await) });
+    let checks =
+        state.upstream.channels.iter().map(|(name, channel)| async move { (*name, serving(channel).await) });
     let services: Vec<(&str, bool)> = futures::future::join_all(checks).await;
     let all = services.iter().all(|(_, serving)| *serving);
     let word = |serving: bool| if serving { "ok" } else { "unavailable" };

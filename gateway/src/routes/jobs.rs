@@ -2,8 +2,8 @@
 
 use axum::Json;
 use axum::extract::Path;
-use axum::http::{HeaderMap, StatusCode};
 use axum::http::header::LOCATION;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use quire_fault::{Fault, Rule};
 use quire_proto::job::v1 as pb;
@@ -84,7 +84,8 @@ pub(crate) async fn events(
     };
     let after_seq = i64::from(after_seq);
     let job = find(&state, &caller, &job_id).await?;
-    let ended = matches!(job.status(), pb::JobStatus::Completed | pb::JobStatus::Failed | pb::JobStatus::Cancelled);
+    let ended =
+        matches!(job.status(), pb::JobStatus::Completed | pb::JobStatus::Failed | pb::JobStatus::Cancelled);
     if ended && after_seq >= job.last_seq {
         // 204 is how an EventSource is told not to come again.
         return Ok(StatusCode::NO_CONTENT.into_response());

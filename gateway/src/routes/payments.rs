@@ -22,9 +22,17 @@ use crate::upstream;
 /// Tells the provider's log what became of an event.
 const VERDICT: HeaderName = HeaderName::from_static("x-quire-verdict");
 
-pub(crate) async fn current_price(state: Shared, Anonymous(caller): Anonymous) -> ApiResult<impl IntoResponse> {
+pub(crate) async fn current_price(
+    state: Shared,
+    Anonymous(caller): Anonymous,
+) -> ApiResult<impl IntoResponse> {
     let answer = upstream::read(|| async {
-        state.upstream.payment.clone().get_pricing(state.upstream.quick(&caller, pb::GetPricingRequest {})).await
+        state
+            .upstream
+            .payment
+            .clone()
+            .get_pricing(state.upstream.quick(&caller, pb::GetPricingRequest {}))
+            .await
     });
     let answer = answer.await?;
     Ok(Json(json!({
@@ -73,14 +81,18 @@ pub(crate) async fn webhook(
     payload: Result<Bytes, BytesRejection>,
 ) -> ApiResult<impl IntoResponse> {
     let payload = payload.map_err(|rejection| match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => {
-            ApiError::new(Fault::new(Kind::TooLarge, "WEBHOOK_TOO_LARGE", "the event is larger than 1048576 bytes"))
-        }
+        StatusCode::PAYLOAD_TOO_LARGE => ApiError::new(Fault::new(
+            Kind::TooLarge,
+            "WEBHOOK_TOO_LARGE",
+            "the event is larger than 1048576 bytes",
+        )),
         status => ApiError::http(status, "BODY_UNREADABLE", "the body could not be read to its end"),
     })?;
     // A header that is not plain text is as good as a wrong one; the service says so.
-    let signature = headers.get("stripe-signature").map(|value| value.to_str().unwrap_or_default().to_owned());
-    let request = state.upstream.quick(&caller, pb::HandleWebhookRequest { payload: payload.into(), signature });
+    let signature =
+        headers.get("stripe-signature").map(|value| value.to_str().unwrap_or_default().to_owned());
+    let request =
+        state.upstream.quick(&caller, pb::HandleWebhookRequest { payload: payload.into(), signature });
     let answer = state.upstream.payment.clone().handle_webhook(request).await?.into_inner();
     let verdict = render::verdict(answer.verdict());
     let header = HeaderValue::from_str(&verdict).unwrap_or(HeaderValue::from_static(""));

@@ -47,7 +47,12 @@ pub(crate) async fn upload(
     Err(Fault::invalid_field("file", Rule::Missing).into())
 }
 
-async fn forward(state: &State, caller: &Caller, document_id: String, field: Field<'_>) -> ApiResult<pb::Source> {
+async fn forward(
+    state: &State,
+    caller: &Caller,
+    document_id: String,
+    field: Field<'_>,
+) -> ApiResult<pb::Source> {
     let max_bytes = state.config.source_max_bytes;
     let file_name = multipart::file_name(&field)?;
     let input = json!({ "file": file_name });

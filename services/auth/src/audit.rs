@@ -88,16 +88,8 @@ impl Audit {
         if let Some(violation) = Violation::range("page_size", i64::from(size), 0, MAX_PAGE) {
             return Err(AuthError::Invalid(vec![violation]));
         }
-        let size = if size == 0 {
-            DEFAULT_PAGE
-        } else {
-            u64::from(size.unsigned_abs())
-        };
-        let before = if token.is_empty() {
-            None
-        } else {
-            Some(decode(token).ok_or(AuthError::PageToken)?)
-        };
+        let size = if size == 0 { DEFAULT_PAGE } else { u64::from(size.unsigned_abs()) };
+        let before = if token.is_empty() { None } else { Some(decode(token).ok_or(AuthError::PageToken)?) };
         let mut events = store::events(self.database.reader(), user_id, before.as_ref(), size + 1).await?;
         let more = events.len() as u64 > size;
         events.truncate(usize::try_from(size).unwrap_or(usize::MAX));

@@ -140,9 +140,7 @@ fn read_admins(settings: &mut Settings) -> HashSet<String> {
 fn read_sender(settings: &mut Settings) -> Mailbox {
     let text = settings.text("QUIRE_MAIL_FROM", DEFAULT_SENDER);
     text.parse().unwrap_or_else(|_| {
-        settings.problem(format!(
-            "QUIRE_MAIL_FROM is `{text}`: write `Name <name@example.org>`"
-        ));
+        settings.problem(format!("QUIRE_MAIL_FROM is `{text}`: write `Name <name@example.org>`"));
         DEFAULT_SENDER.parse().expect("the default is a mailbox")
     })
 }

@@ -21,13 +21,8 @@ impl Email {
         if text.is_empty() {
             return Err(Rule::StringTooShort(1));
         }
-        if text
-            .chars()
-            .any(|character| character.is_control() || character.is_whitespace())
-        {
-            return Err(Rule::Value(
-                "an e-mail address has no spaces or control characters".to_owned(),
-            ));
+        if text.chars().any(|character| character.is_control() || character.is_whitespace()) {
+            return Err(Rule::Value("an e-mail address has no spaces or control characters".to_owned()));
         }
         let text = text.to_lowercase();
         if text.len() > MAX_BYTES {
@@ -62,10 +57,7 @@ mod tests {
 
     #[test]
     fn one_person_has_one_form_of_an_address() {
-        assert_eq!(
-            Email::parse(" Ada@Example.ORG\t").unwrap().as_str(),
-            "ada@example.org"
-        );
+        assert_eq!(Email::parse(" Ada@Example.ORG\t").unwrap().as_str(), "ada@example.org");
         assert!(Email::parse("ada+quire@example.org").is_ok());
     }
 

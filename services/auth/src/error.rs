@@ -47,27 +47,20 @@ impl AuthError {
         match self {
             Self::Email(rule) => Fault::invalid_field("email", rule),
             Self::Invalid(violations) => Fault::invalid(violations),
-            Self::PageToken => Fault::new(
-                Kind::Malformed,
-                "PAGE_TOKEN_INVALID",
-                "the page token is not one of ours",
-            ),
-            Self::MailLimit { retry_after } => Fault::new(
-                Kind::TooMany,
-                "MAIL_LIMIT",
-                "too many links were asked for this address",
-            )
-            .with_retry_after(retry_after),
-            Self::MailBusy => Fault::new(
-                Kind::Unavailable,
-                "MAIL_BUSY",
-                "too many mails are waiting to be sent",
-            )
-            .with_retry_after(Duration::from_secs(5)),
-            Self::LinkInvalid => unauthenticated(
-                "MAGIC_LINK_INVALID",
-                "the link was used, has expired or was never sent",
-            ),
+            Self::PageToken => {
+                Fault::new(Kind::Malformed, "PAGE_TOKEN_INVALID", "the page token is not one of ours")
+            }
+            Self::MailLimit { retry_after } => {
+                Fault::new(Kind::TooMany, "MAIL_LIMIT", "too many links were asked for this address")
+                    .with_retry_after(retry_after)
+            }
+            Self::MailBusy => {
+                Fault::new(Kind::Unavailable, "MAIL_BUSY", "too many mails are waiting to be sent")
+                    .with_retry_after(Duration::from_secs(5))
+            }
+            Self::LinkInvalid => {
+                unauthenticated("MAGIC_LINK_INVALID", "the link was used, has expired or was never sent")
+            }
             Self::RefreshInvalid => {
                 unauthenticated("REFRESH_TOKEN_INVALID", "the refresh token is not valid")
             }

@@ -50,13 +50,8 @@ impl AuthService for Grpc {
         request: Request<pb::RefreshSessionRequest>,
     ) -> Result<Response<pb::RefreshSessionResponse>, Status> {
         let origin = self.gatekeeper.origin(request.metadata());
-        let tokens = self
-            .sessions
-            .refresh(&request.get_ref().refresh_token, &origin)
-            .await?;
-        Ok(Response::new(pb::RefreshSessionResponse {
-            tokens: Some(convert::tokens(tokens)),
-        }))
+        let tokens = self.sessions.refresh(&request.get_ref().refresh_token, &origin).await?;
+        Ok(Response::new(pb::RefreshSessionResponse { tokens: Some(convert::tokens(tokens)) }))
     }
 
     async fn logout(
@@ -87,9 +82,7 @@ impl AuthService for Grpc {
     ) -> Result<Response<pb::ListSessionsResponse>, Status> {
         let caller = self.gatekeeper.user(request.metadata()).await?;
         let sessions = self.sessions.list(&caller).await?.into_iter();
-        let sessions = sessions
-            .map(|session| convert::session(session, &caller))
-            .collect();
+        let sessions = sessions.map(|session| convert::session(session, &caller)).collect();
         Ok(Response::new(pb::ListSessionsResponse { sessions }))
     }
 
@@ -112,10 +105,7 @@ impl AuthService for Grpc {
         };
         self.sessions.current(&caller).await?;
         let of = (!everybody).then_some(caller.user_id.as_str());
-        let page = self
-            .audit
-            .page(of, request.get_ref().page_size, &request.get_ref().page_token)
-            .await?;
+        let page = self.audit.page(of, request.get_ref().page_size, &request.get_ref().page_token).await?;
         Ok(Response::new(convert::page(page)))
     }
 }

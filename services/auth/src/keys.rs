@@ -57,13 +57,7 @@ pub struct Keys {
 impl Keyring {
     pub fn new(database: Database, world: World, audit: Audit, master: &MasterSecret) -> Self {
         let seal = master.derive("auth signing keys");
-        Self {
-            database,
-            world,
-            audit,
-            seal,
-            loaded: Arc::default(),
-        }
+        Self { database, world, audit, seal, loaded: Arc::default() }
     }
 
     /// The keys; at the first call read from the database, and made if there are none.
@@ -80,27 +74,18 @@ impl Keyring {
             self.create().await?;
             rows = store::signing_keys(self.database.reader()).await?;
         }
-        let active = rows
-            .iter()
-            .find(|row| row.state == ACTIVE)
-            .ok_or(KeyError::Damaged)?;
+        let active = rows.iter().find(|row| row.state == ACTIVE).ok_or(KeyError::Damaged)?;
         let private = self.open(active)?;
         let pair = Ed25519KeyPair::from_pkcs8(&private).map_err(|_| KeyError::Damaged)?;
         let mut public = BTreeMap::new();
         for row in &rows {
-            let bytes = URL_SAFE_NO_PAD
-                .decode(&row.public_key)
-                .map_err(|_| KeyError::Damaged)?;
+            let bytes = URL_SAFE_NO_PAD.decode(&row.public_key).map_err(|_| KeyError::Damaged)?;
             public.insert(row.kid.clone(), bytes);
         }
         if public.get(&active.kid).map(Vec::as_slice) != Some(pair.public_key().as_ref()) {
             return Err(KeyError::Damaged);
         }
-        Ok(Keys {
-            kid: active.kid.clone(),
-            signing: EncodingKey::from_ed_der(&private),
-            public,
-        })
+        Ok(Keys { kid: active.kid.clone(), signing: EncodingKey::from_ed_der(&private), public })
     }
 
     /// Makes the first key. Of several replicas that start together one succeeds; the others find its key.
@@ -122,13 +107,8 @@ impl Keyring {
             Err(error) if is_unique_violation(&error) => return Ok(()),
             other => other?,
         }
-        let attempt = Attempt {
-            action: audit::KEY_CREATED,
-            ..Attempt::default()
-        };
-        self.audit
-            .success(&transaction, &Origin::default(), attempt)
-            .await?;
+        let attempt = Attempt { action: audit::KEY_CREATED, ..Attempt::default() };
+        self.audit.success(&transaction, &Origin::default(), attempt).await?;
         transaction.commit().await?;
         tracing::info!("a signing key was made");
         Ok(())
@@ -145,14 +125,10 @@ impl Keyring {
     }
 
     fn open(&self, row: &signing_key::Model) -> Result<Vec<u8>, KeyError> {
-        let mut sealed = URL_SAFE_NO_PAD
-            .decode(&row.sealed_private_key)
-            .map_err(|_| KeyError::Damaged)?;
+        let mut sealed = URL_SAFE_NO_PAD.decode(&row.sealed_private_key).map_err(|_| KeyError::Damaged)?;
         let (nonce, sealed) = sealed.split_at_mut_checked(NONCE_LEN).ok_or(KeyError::Damaged)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| KeyError::Damaged)?;
-        let private = self
-            .cipher()
-            .open_in_place(nonce, Aad::from(row.kid.as_str()), sealed);
+        let private = self.cipher().open_in_place(nonce, Aad::from(row.kid.as_str()), sealed);
         Ok(private.map_err(|_| KeyError::Sealed)?.to_vec())
     }
 
@@ -167,19 +143,12 @@ impl KeySource for Keyring {
     async fn fetch(&self) -> Result<Vec<PublicKey>, Fault> {
         let keys = self.get().await.map_err(|error| {
             quire_fault::log_internal("auth", &error);
-            Fault::new(
-                Kind::Unavailable,
-                "AUTH_UNAVAILABLE",
-                "sign-in state cannot be checked right now",
-            )
+            Fault::new(Kind::Unavailable, "AUTH_UNAVAILABLE", "sign-in state cannot be checked right now")
         })?;
         Ok(keys
             .public
             .iter()
-            .map(|(kid, bytes)| PublicKey {
-                kid: kid.clone(),
-                bytes: bytes.clone(),
-            })
+            .map(|(kid, bytes)| PublicKey { kid: kid.clone(), bytes: bytes.clone() })
             .collect())
     }
 }

@@ -87,12 +87,7 @@ pub async fn serve(
     }
     let limiter = match &config.redis_url {
         Some(url) => {
-            Limiter::connect(
-                url.expose_secret(),
-                world.clone(),
-                master.derive("rate limit keys"),
-            )
-            .await?
+            Limiter::connect(url.expose_secret(), world.clone(), master.derive("rate limit keys")).await?
         }
         None => Limiter::memory(world.clone()),
     };
@@ -130,13 +125,7 @@ pub async fn serve(
         sign_in_url: config.sign_in_url.clone(),
     };
     let gatekeeper = Gatekeeper::new(world.clone(), Arc::new(keyring.clone()), &master);
-    let service = Grpc {
-        gatekeeper,
-        links,
-        sessions,
-        keyring: keyring.clone(),
-        audit,
-    };
+    let service = Grpc { gatekeeper, links, sessions, keyring: keyring.clone(), audit };
     let ready = database.clone();
     let served = Server::new("auth", world, listener)
         .add(AuthServiceServer::new(service))
@@ -155,9 +144,6 @@ pub async fn serve(
 }
 
 async fn is_ready(database: Database, keyring: Keyring) -> Result<(), String> {
-    database
-        .check::<AuthMigrator>()
-        .await
-        .map_err(|error| error.to_string())?;
+    database.check::<AuthMigrator>().await.map_err(|error| error.to_string())?;
     keyring.get().await.map(|_| ()).map_err(|error| error.to_string())
 }

@@ -50,10 +50,7 @@ impl MagicLinks {
     /// # Errors
     /// The address is not one, too many links were asked for it, or too many mails are waiting.
     pub async fn request(&self, email: &str, origin: &Origin) -> Result<Duration, AuthError> {
-        let anonymous = Attempt {
-            action: audit::LINK_REQUESTED,
-            ..Attempt::default()
-        };
+        let anonymous = Attempt { action: audit::LINK_REQUESTED, ..Attempt::default() };
         let email = match Email::parse(email) {
             Ok(email) => email,
             Err(rule) => {
@@ -68,9 +65,7 @@ impl MagicLinks {
         let decision = self.limiter.check(&self.limit, email.as_str()).await;
         if !decision.allowed {
             self.audit.refused(origin, anonymous, "MAIL_LIMIT").await?;
-            return Err(AuthError::MailLimit {
-                retry_after: decision.retry_after,
-            });
+            return Err(AuthError::MailLimit { retry_after: decision.retry_after });
         }
 
         let token = URL_SAFE_NO_PAD.encode(self.world.bytes::<32>());
@@ -88,10 +83,7 @@ impl MagicLinks {
         store::add_link(&transaction, link, now).await?;
         let known = store::user_by_email(&transaction, email.as_str()).await?;
         let user_id = known.map(|user| user.id).unwrap_or_default();
-        let attempt = Attempt {
-            user_id: &user_id,
-            ..anonymous
-        };
+        let attempt = Attempt { user_id: &user_id, ..anonymous };
         self.audit.success(&transaction, origin, attempt).await?;
         transaction.commit().await?;
 
@@ -113,10 +105,7 @@ impl MagicLinks {
     /// `LinkInvalid` if the link was used, has expired or was never sent: the same answer for all.
     pub async fn verify(&self, token: &str, origin: &Origin) -> Result<SignedIn, AuthError> {
         let hash = hash(token);
-        let attempt = Attempt {
-            action: audit::LINK_VERIFIED,
-            ..Attempt::default()
-        };
+        let attempt = Attempt { action: audit::LINK_VERIFIED, ..Attempt::default() };
         let transaction = self.database.begin_write().await?;
         let now = self.world.now();
         let Some(email) = store::email_of_link(&transaction, &hash).await? else {
@@ -138,11 +127,7 @@ impl MagicLinks {
         let role = self.sessions.role(&user.email);
         // Minted before the commit: a link must not be spent on tokens that cannot be signed.
         let tokens = self.sessions.tokens.mint(&session, role).await?;
-        let attempt = Attempt {
-            user_id: &user.id,
-            session_id: &session.id,
-            ..attempt
-        };
+        let attempt = Attempt { user_id: &user.id, session_id: &session.id, ..attempt };
         self.audit.success(&transaction, origin, attempt).await?;
         transaction.commit().await?;
         Ok(SignedIn { user, role, tokens })

@@ -65,10 +65,7 @@ impl Letter {
     /// An address or header that lettre refuses.
     pub fn compose(&self, from: &Mailbox) -> Result<Mail, MailError> {
         let minutes = self.lifetime.as_secs().div_ceil(60);
-        let (unit, link) = (
-            if minutes == 1 { "minute" } else { "minutes" },
-            self.link.expose_secret(),
-        );
+        let (unit, link) = (if minutes == 1 { "minute" } else { "minutes" }, self.link.expose_secret());
         let text = format!(
             "Somebody asked to sign in to Quire with this address.\r\n\
              To go on, open this link:\r\n\r\n{link}\r\n\r\n\
@@ -85,18 +82,8 @@ impl Letter {
             .header(ContentType::TEXT_PLAIN)
             // lettre folds lines from 76 characters on, which cuts the link in two for whoever reads the mail as
             // text. RFC 5322 section 2.1.1 allows 998, and Config::read keeps the link within it, in ASCII.
-            .body(Body::dangerous_pre_encoded(
-                text.into_bytes(),
-                ContentTransferEncoding::SevenBit,
-            ))
-            .map_err(|_| MailError {
-                what: "it cannot be composed".to_owned(),
-                retryable: false,
-            })?;
-        Ok(Mail {
-            id: self.id.clone(),
-            at: self.at,
-            message,
-        })
+            .body(Body::dangerous_pre_encoded(text.into_bytes(), ContentTransferEncoding::SevenBit))
+            .map_err(|_| MailError { what: "it cannot be composed".to_owned(), retryable: false })?;
+        Ok(Mail { id: self.id.clone(), at: self.at, message })
     }
 }

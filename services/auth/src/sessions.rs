@@ -85,13 +85,8 @@ impl Sessions {
     /// `RefreshReused` when a spent token comes back, which ends the session.
     pub async fn refresh(&self, token: &str, origin: &Origin) -> Result<TokenPair, AuthError> {
         let Some(presented) = self.tokens.read_refresh(token).await? else {
-            let attempt = Attempt {
-                action: audit::REFRESHED,
-                ..Attempt::default()
-            };
-            self.audit
-                .refused(origin, attempt, "REFRESH_TOKEN_INVALID")
-                .await?;
+            let attempt = Attempt { action: audit::REFRESHED, ..Attempt::default() };
+            self.audit.refused(origin, attempt, "REFRESH_TOKEN_INVALID").await?;
             return Err(AuthError::RefreshInvalid);
         };
         match self.spend(&presented, origin).await? {
@@ -108,11 +103,8 @@ impl Sessions {
 
     /// One transaction: the rotation, or the revocation, and its audit row.
     async fn spend(&self, presented: &Presented, origin: &Origin) -> Result<Refresh, AuthError> {
-        let attempt = |action| Attempt {
-            action,
-            user_id: &presented.user_id,
-            session_id: &presented.session_id,
-        };
+        let attempt =
+            |action| Attempt { action, user_id: &presented.user_id, session_id: &presented.session_id };
         let id = &presented.session_id;
         let transaction = self.database.begin_write().await?;
         let now = self.world.now();
@@ -122,9 +114,7 @@ impl Sessions {
             None => Refresh::Unknown,
             Some(session) if session.user_id != presented.user_id => Refresh::Unknown,
             Some(session) if rotated => {
-                self.audit
-                    .success(&transaction, origin, attempt(audit::REFRESHED))
-                    .await?;
+                self.audit.success(&transaction, origin, attempt(audit::REFRESHED)).await?;
                 Refresh::Next(session)
             }
             Some(session) => self.judge(&session, presented, now),
@@ -133,34 +123,21 @@ impl Sessions {
             Refresh::Next(_) if rotated => {}
             // Nothing is written to the row: the grace is counted from the rotation and cannot be extended.
             Refresh::Next(_) => {
-                self.audit
-                    .success(&transaction, origin, attempt(audit::REFRESH_GRACE))
-                    .await?
+                self.audit.success(&transaction, origin, attempt(audit::REFRESH_GRACE)).await?
             }
             Refresh::Ended(reason) => {
-                self.audit
-                    .failure(&transaction, origin, attempt(audit::REFRESHED), reason)
-                    .await?;
+                self.audit.failure(&transaction, origin, attempt(audit::REFRESHED), reason).await?;
             }
             Refresh::Unknown => {
-                let attempt = Attempt {
-                    action: audit::REFRESHED,
-                    ..Attempt::default()
-                };
-                self.audit
-                    .failure(&transaction, origin, attempt, "REFRESH_TOKEN_INVALID")
-                    .await?;
+                let attempt = Attempt { action: audit::REFRESHED, ..Attempt::default() };
+                self.audit.failure(&transaction, origin, attempt, "REFRESH_TOKEN_INVALID").await?;
             }
             Refresh::Reused => {
                 // Two holders of one token: nobody can tell the owner from the thief, so both lose the session.
                 let reason = "REFRESH_TOKEN_REUSED";
-                self.audit
-                    .failure(&transaction, origin, attempt(audit::REFRESHED), reason)
-                    .await?;
+                self.audit.failure(&transaction, origin, attempt(audit::REFRESHED), reason).await?;
                 if store::revoke_session(&transaction, id, REUSE, now).await? {
-                    self.audit
-                        .success(&transaction, origin, attempt(audit::REVOKED))
-                        .await?;
+                    self.audit.success(&transaction, origin, attempt(audit::REVOKED)).await?;
                 }
             }
         }
@@ -189,11 +166,8 @@ impl Sessions {
         let transaction = self.database.begin_write().await?;
         let now = self.world.now();
         store::revoke_session(&transaction, &caller.session_id, LOGOUT, now).await?;
-        let attempt = Attempt {
-            action: audit::LOGGED_OUT,
-            user_id: &caller.user_id,
-            session_id: &caller.session_id,
-        };
+        let attempt =
+            Attempt { action: audit::LOGGED_OUT, user_id: &caller.user_id, session_id: &caller.session_id };
         self.audit.success(&transaction, origin, attempt).await?;
         transaction.commit().await?;
         Ok(())
@@ -224,10 +198,6 @@ impl Sessions {
     /// Decided by the settings, at each sign-in and refresh: taking an address off the list takes the role away
     /// when the present access token ends.
     pub fn role(&self, email: &str) -> Role {
-        if self.admins.contains(email) {
-            Role::Admin
-        } else {
-            Role::User
-        }
+        if self.admins.contains(email) { Role::Admin } else { Role::User }
     }
 }

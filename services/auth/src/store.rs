@@ -28,9 +28,7 @@ pub async fn add_link(
         .filter(Column::ExpiresAt.lte(now.unix_micros()))
         .exec(connection)
         .await?;
-    Entity::insert(link.into_active_model())
-        .exec_without_returning(connection)
-        .await?;
+    Entity::insert(link.into_active_model()).exec_without_returning(connection).await?;
     let open: Vec<String> = Entity::find()
         .select_only()
         .column(Column::Id)
@@ -58,10 +56,7 @@ pub async fn email_of_link(
     token_hash: &str,
 ) -> Result<Option<String>, DbErr> {
     use magic_link::{Column, Entity};
-    let link = Entity::find()
-        .filter(Column::TokenHash.eq(token_hash))
-        .one(connection)
-        .await?;
+    let link = Entity::find().filter(Column::TokenHash.eq(token_hash)).one(connection).await?;
     Ok(link.map(|link| link.email))
 }
 
@@ -112,10 +107,7 @@ pub async fn sign_in_user(
         .filter(Column::Email.eq(&email))
         .exec(connection)
         .await?;
-    let user = Entity::find()
-        .filter(Column::Email.eq(&email))
-        .one(connection)
-        .await?;
+    let user = Entity::find().filter(Column::Email.eq(&email)).one(connection).await?;
     user.ok_or_else(|| DbErr::RecordNotFound("the user that was just made".to_owned()))
 }
 
@@ -123,10 +115,7 @@ pub async fn user_by_email(
     connection: &impl ConnectionTrait,
     email: &str,
 ) -> Result<Option<user::Model>, DbErr> {
-    user::Entity::find()
-        .filter(user::Column::Email.eq(email))
-        .one(connection)
-        .await
+    user::Entity::find().filter(user::Column::Email.eq(email)).one(connection).await
 }
 
 pub async fn user_by_id(connection: &impl ConnectionTrait, id: &str) -> Result<Option<user::Model>, DbErr> {
@@ -134,9 +123,7 @@ pub async fn user_by_id(connection: &impl ConnectionTrait, id: &str) -> Result<O
 }
 
 pub async fn add_session(connection: &impl ConnectionTrait, session: session::Model) -> Result<(), DbErr> {
-    session::Entity::insert(session.into_active_model())
-        .exec_without_returning(connection)
-        .await?;
+    session::Entity::insert(session.into_active_model()).exec_without_returning(connection).await?;
     Ok(())
 }
 
@@ -205,26 +192,19 @@ pub async fn active_sessions(
 }
 
 pub async fn signing_keys(connection: &impl ConnectionTrait) -> Result<Vec<signing_key::Model>, DbErr> {
-    signing_key::Entity::find()
-        .order_by_asc(signing_key::Column::CreatedAt)
-        .all(connection)
-        .await
+    signing_key::Entity::find().order_by_asc(signing_key::Column::CreatedAt).all(connection).await
 }
 
 pub async fn add_signing_key(
     connection: &impl ConnectionTrait,
     key: signing_key::Model,
 ) -> Result<(), DbErr> {
-    signing_key::Entity::insert(key.into_active_model())
-        .exec_without_returning(connection)
-        .await?;
+    signing_key::Entity::insert(key.into_active_model()).exec_without_returning(connection).await?;
     Ok(())
 }
 
 pub async fn add_event(connection: &impl ConnectionTrait, event: audit_event::Model) -> Result<(), DbErr> {
-    audit_event::Entity::insert(event.into_active_model())
-        .exec_without_returning(connection)
-        .await?;
+    audit_event::Entity::insert(event.into_active_model()).exec_without_returning(connection).await?;
     Ok(())
 }
 
@@ -244,12 +224,7 @@ pub async fn events(
         let same_moment = Condition::all().add(Column::At.eq(*at)).add(Column::Id.lt(id));
         query = query.filter(Condition::any().add(Column::At.lt(*at)).add(same_moment));
     }
-    query
-        .order_by_desc(Column::At)
-        .order_by_desc(Column::Id)
-        .limit(limit)
-        .all(connection)
-        .await
+    query.order_by_desc(Column::At).order_by_desc(Column::Id).limit(limit).all(connection).await
 }
 
 fn active(now: Timestamp) -> Condition {

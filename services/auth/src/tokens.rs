@@ -60,11 +60,7 @@ struct RefreshClaims {
 
 impl Tokens {
     pub fn new(keyring: Keyring, world: World, access_lifetime: Duration) -> Self {
-        Self {
-            keyring,
-            world,
-            access_lifetime,
-        }
+        Self { keyring, world, access_lifetime }
     }
 
     /// The tokens of a session's present generation. The access token never outlives the session.
@@ -110,9 +106,7 @@ impl Tokens {
     /// The keys cannot be loaded.
     pub async fn read_refresh(&self, token: &str) -> Result<Option<Presented>, AuthError> {
         let keys = self.keyring.get().await?;
-        Ok(key_id(token)
-            .and_then(|kid| keys.public.get(&kid))
-            .and_then(|key| verify(token, key)))
+        Ok(key_id(token).and_then(|kid| keys.public.get(&kid)).and_then(|key| verify(token, key)))
     }
 
     async fn sign(&self, kind: &str, claims: &impl Serialize) -> Result<String, AuthError> {
@@ -143,12 +137,6 @@ fn verify(token: &str, key: &[u8]) -> Option<Presented> {
     validation.set_audience(&[REFRESH_AUDIENCE]);
     validation.validate_exp = false;
     let key = DecodingKey::from_ed_der(key);
-    let claims = jsonwebtoken::decode::<RefreshClaims>(token, &key, &validation)
-        .ok()?
-        .claims;
-    Some(Presented {
-        session_id: claims.sid,
-        user_id: claims.sub,
-        generation: claims.generation,
-    })
+    let claims = jsonwebtoken::decode::<RefreshClaims>(token, &key, &validation).ok()?.claims;
+    Some(Presented { session_id: claims.sid, user_id: claims.sub, generation: claims.generation })
 }

@@ -17,6 +17,8 @@ use tonic::{Request, Status};
 const DEADLINE: Duration = Duration::from_secs(15);
 /// For calls that carry whole files.
 const FILE_DEADLINE: Duration = Duration::from_secs(120);
+/// A file without pages comes as one page; tonic would stop at 4 MiB.
+const LARGEST_PAGE: usize = 64 << 20;
 const CHUNK_BYTES: usize = 128 * 1024;
 
 /// The right to write to a document.
@@ -53,7 +55,7 @@ pub struct Documents {
 
 impl Documents {
     pub fn new(channel: Channel, identity: ServiceIdentity) -> Self {
-        Self { client: DocumentServiceClient::new(channel), identity }
+        Self { client: DocumentServiceClient::new(channel).max_decoding_message_size(LARGEST_PAGE), identity }
     }
 
     fn request<T>(&self, message: T, deadline: Duration) -> Request<T> {

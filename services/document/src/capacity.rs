@@ -19,10 +19,7 @@ pub struct Capacities {
 
 impl Capacities {
     pub fn new(store: Store) -> Self {
-        Self {
-            store,
-            one_at_a_time: Arc::new(Semaphore::new(1)),
-        }
+        Self { store, one_at_a_time: Arc::new(Semaphore::new(1)) }
     }
 
     /// The largest number of pages that can be ordered as a digest; 0 without sources.
@@ -36,30 +33,16 @@ impl Capacities {
         if let Some(known) = known(row) {
             return Ok(known);
         }
-        let _turn = self
-            .one_at_a_time
-            .acquire()
-            .await
-            .expect("the semaphore is never closed");
+        let _turn = self.one_at_a_time.acquire().await.expect("the semaphore is never closed");
         // Whoever had the turn before may have computed this very one.
-        let row = self
-            .store
-            .document(&row.id)
-            .await?
-            .ok_or(DocumentError::NoDocument)?;
+        let row = self.store.document(&row.id).await?.ok_or(DocumentError::NoDocument)?;
         if let Some(known) = known(&row) {
             return Ok(known);
         }
         let sources = self.texts(&row.id).await?;
-        let compute = move || {
-            Corpus::build(&sources)
-                .capacity(&PageMetrics::default())
-                .max_pages
-        };
+        let compute = move || Corpus::build(&sources).capacity(&PageMetrics::default()).max_pages;
         let pages = i32::try_from(tokio::task::spawn_blocking(compute).await?).unwrap_or(i32::MAX);
-        self.store
-            .keep_capacity(&row.id, row.sources_version, pages)
-            .await?;
+        self.store.keep_capacity(&row.id, row.sources_version, pages).await?;
         Ok(pages)
     }
 
@@ -87,6 +70,5 @@ impl Capacities {
 }
 
 fn known(row: &DocumentRow) -> Option<i32> {
-    row.capacity
-        .filter(|_| row.capacity_version == Some(row.sources_version))
+    row.capacity.filter(|_| row.capacity_version == Some(row.sources_version))
 }

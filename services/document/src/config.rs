@@ -65,9 +65,9 @@ fn read_rules(settings: &mut Settings) -> SpecRules {
         match Writer::parse(name) {
             Some(Writer::Digest) => {}
             Some(Writer::OpenAi) => writers.push(Writer::OpenAi),
-            None => settings.problem(format!(
-                "QUIRE_WRITERS has `{name}` in it: accepted are digest, openai"
-            )),
+            None => {
+                settings.problem(format!("QUIRE_WRITERS has `{name}` in it: accepted are digest, openai"))
+            }
         }
     }
     if named.is_empty() && model {
@@ -76,11 +76,7 @@ fn read_rules(settings: &mut Settings) -> SpecRules {
     writers.dedup();
     let names: Vec<&str> = writers.iter().map(|writer| writer.name()).collect();
     let default = settings.choice("QUIRE_WRITER", Writer::Digest.name(), &names);
-    SpecRules {
-        pages,
-        default_writer: Writer::parse(&default).unwrap_or(Writer::Digest),
-        writers,
-    }
+    SpecRules { pages, default_writer: Writer::parse(&default).unwrap_or(Writer::Digest), writers }
 }
 
 #[cfg(test)]
@@ -91,9 +87,7 @@ mod tests {
     use crate::spec::Kind;
 
     fn settings(values: &[(&str, &str)]) -> Settings {
-        let pairs = values
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let pairs = values.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         Settings::from_map(pairs.collect::<HashMap<_, _>>())
     }
 
@@ -101,10 +95,7 @@ mod tests {
     fn a_configured_model_offers_a_second_writer() {
         let rules = read_rules(&mut settings(&[]));
         assert_eq!(rules.writers, [Writer::Digest]);
-        let rules = read_rules(&mut settings(&[(
-            "QUIRE_MODEL_BASE_URL",
-            "http://localhost:11434/v1",
-        )]));
+        let rules = read_rules(&mut settings(&[("QUIRE_MODEL_BASE_URL", "http://localhost:11434/v1")]));
         assert_eq!(rules.writers, Writer::ALL);
         assert_eq!(rules.default_writer, Writer::Digest);
     }
@@ -116,12 +107,6 @@ mod tests {
         assert!(lowered.finish().is_ok());
         let mut raised = settings(&[("QUIRE_PAGES_MIN", "60")]);
         read_rules(&mut raised);
-        assert!(
-            raised
-                .finish()
-                .unwrap_err()
-                .to_string()
-                .contains("QUIRE_PAGES_DEFAULT is 50")
-        );
+        assert!(raised.finish().unwrap_err().to_string().contains("QUIRE_PAGES_DEFAULT is 50"));
     }
 }

@@ -78,13 +78,7 @@ impl Documents {
         let more = rows.len() > size;
         rows.truncate(size);
         let last = rows.last().filter(|_| more);
-        let token = last.map(|row| {
-            Cursor {
-                created_at: row.created_at,
-                id: row.id.clone(),
-            }
-            .token()
-        });
+        let token = last.map(|row| Cursor { created_at: row.created_at, id: row.id.clone() }.token());
         Ok((rows, token.unwrap_or_default()))
     }
 
@@ -96,11 +90,7 @@ impl Documents {
         for _ in 0..ATTEMPTS {
             let row = self.get(user_id, id).await?;
             let changed = self.changed(&row, asked)?;
-            if self
-                .store
-                .redescribe(&changed, row.updated_at, self.world.now())
-                .await?
-            {
+            if self.store.redescribe(&changed, row.updated_at, self.world.now()).await? {
                 return self.get(user_id, id).await;
             }
         }
@@ -128,18 +118,13 @@ impl Documents {
             let row = self.get(user_id, id).await?;
             return Err(DocumentError::Held(status(&row)?));
         }
-        self.files
-            .remove(sources.into_iter().map(|source| source.object_key).chain(exports))
-            .await;
+        self.files.remove(sources.into_iter().map(|source| source.object_key).chain(exports)).await;
         Ok(())
     }
 
     fn changed(&self, row: &DocumentRow, asked: &Asked) -> Result<DocumentRow, DocumentError> {
         draft(row, "only a draft can be changed")?;
-        let spec = self
-            .rules
-            .update(asked, &spec(row)?)
-            .map_err(DocumentError::Invalid)?;
+        let spec = self.rules.update(asked, &spec(row)?).map_err(DocumentError::Invalid)?;
         Ok(DocumentRow {
             title: spec.title,
             topic: spec.topic,
@@ -154,10 +139,7 @@ impl Documents {
 
 /// The document, if it is that user's. Somebody else's is as unknown as one that does not exist.
 pub async fn owned(store: &Store, user_id: &str, id: &str) -> Result<DocumentRow, DocumentError> {
-    store
-        .document_of(user_id, id)
-        .await?
-        .ok_or(DocumentError::NoDocument)
+    store.document_of(user_id, id).await?.ok_or(DocumentError::NoDocument)
 }
 
 /// # Errors

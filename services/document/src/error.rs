@@ -88,10 +88,7 @@ impl DocumentError {
             Self::TooFewSources { max_pages } => {
                 let rule = Rule::LessThanEqual(i64::from(max_pages));
                 let fault = Fault::invalid_field(page_count::FIELD, rule);
-                Fault {
-                    message,
-                    ..fault.with_metadata("max_pages", max_pages.to_string())
-                }
+                Fault { message, ..fault.with_metadata("max_pages", max_pages.to_string()) }
             }
             Self::NoSources => Fault::invalid_field(
                 "sources",

@@ -41,9 +41,7 @@ impl Format {
     }
 
     pub fn parse(name: &str) -> Option<Self> {
-        [Self::Pdf, Self::Markdown]
-            .into_iter()
-            .find(|format| format.name() == name)
+        [Self::Pdf, Self::Markdown].into_iter().find(|format| format.name() == name)
     }
 
     const fn extension(self) -> &'static str {
@@ -107,9 +105,7 @@ impl Exports {
         let object_key = format!("exports/{id}/{}/{}", spooled.sha256, self.world.id());
         self.files.put(&object_key, spooled.path()).await?;
         let size = i64::try_from(spooled.size).unwrap_or(i64::MAX);
-        let kept = self
-            .keep(id, fence, format, (&object_key, &spooled.sha256, size))
-            .await;
+        let kept = self.keep(id, fence, format, (&object_key, &spooled.sha256, size)).await;
         match &kept {
             Ok((_, Some(replaced))) => self.files.remove([replaced.clone()]).await,
             Ok((_, None)) => {}
@@ -133,11 +129,7 @@ impl Exports {
             Status::Completed => {}
             status => return Err(DocumentError::NotReady(status)),
         }
-        let row = self
-            .store
-            .export(id, format.name())
-            .await?
-            .ok_or(DocumentError::NoExport)?;
+        let row = self.store.export(id, format.name()).await?.ok_or(DocumentError::NoExport)?;
         let pages = match format {
             Format::Pdf => document.counted_pages,
             Format::Markdown => 0,
@@ -209,11 +201,7 @@ fn range(wanted: Wanted, size: i64) -> Result<Range<u64>, DocumentError> {
     if !violations.is_empty() {
         return Err(DocumentError::Invalid(violations));
     }
-    let end = if wanted.length == 0 {
-        size
-    } else {
-        size.min(wanted.offset.saturating_add(wanted.length))
-    };
+    let end = if wanted.length == 0 { size } else { size.min(wanted.offset.saturating_add(wanted.length)) };
     let unsigned =
         |number: i64| u64::try_from(number).map_err(|_| DocumentError::Corrupt("size of an export"));
     Ok(unsigned(wanted.offset)?..unsigned(end)?)
@@ -223,21 +211,13 @@ fn range(wanted: Wanted, size: i64) -> Result<Range<u64>, DocumentError> {
 /// scripts stay.
 fn file_name(document: &DocumentRow, format: Format) -> String {
     let safe = |character: char| {
-        if character.is_alphanumeric() || " _.,()".contains(character) {
-            character
-        } else {
-            '-'
-        }
+        if character.is_alphanumeric() || " _.,()".contains(character) { character } else { '-' }
     };
     let name: String = document.title.chars().map(safe).take(MAX_NAME).collect();
     let words = name.split([' ', '-']).filter(|word| !word.is_empty());
     let name = words.collect::<Vec<_>>().join("-");
     let name = name.trim_matches('.');
-    let name = if name.chars().any(char::is_alphanumeric) {
-        name
-    } else {
-        "document"
-    };
+    let name = if name.chars().any(char::is_alphanumeric) { name } else { "document" };
     format!("{name}.{}", format.extension())
 }
 
@@ -255,9 +235,7 @@ mod tests {
         assert_eq!(of(8, 100).unwrap(), 8..10);
         assert_eq!(of(10, 0).unwrap(), 10..10);
         assert_eq!(of(1, i64::MAX).unwrap(), 1..10);
-        let Err(DocumentError::Invalid(violations)) = of(11, -1) else {
-            panic!("accepted")
-        };
+        let Err(DocumentError::Invalid(violations)) = of(11, -1) else { panic!("accepted") };
         let expected = [
             Violation::new("offset", Rule::LessThanEqual(10)),
             Violation::new("length", Rule::GreaterThanEqual(0)),

@@ -35,9 +35,7 @@ impl Files {
     pub fn local(folder: &FilePath) -> Result<Self, DocumentError> {
         std::fs::create_dir_all(folder)?;
         let store = LocalFileSystem::new_with_prefix(folder)?.with_fsync(true);
-        Ok(Self {
-            store: Arc::new(store),
-        })
+        Ok(Self { store: Arc::new(store) })
     }
 
     /// Stores a copy of the file under the key. Readers see the whole file or none.
@@ -80,10 +78,7 @@ impl Files {
         range: Range<u64>,
     ) -> Result<BoxStream<'static, Result<Bytes, DocumentError>>, DocumentError> {
         let key = Path::parse(key).map_err(object_store::Error::from)?;
-        let options = GetOptions {
-            range: Some(GetRange::Bounded(range)),
-            ..GetOptions::default()
-        };
+        let options = GetOptions { range: Some(GetRange::Bounded(range)), ..GetOptions::default() };
         let found = self.store.get_opts(&key, options).await?;
         Ok(found.into_stream().map_err(DocumentError::from).boxed())
     }

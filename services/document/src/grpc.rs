@@ -70,9 +70,7 @@ impl DocumentService for Grpc {
     ) -> Result<Response<pb::GetDocumentResponse>, Status> {
         let user = self.user(request.metadata()).await?;
         let row = self.documents.get(&user, &request.get_ref().document_id).await?;
-        Ok(Response::new(pb::GetDocumentResponse {
-            document: Some(convert::document(&row)?),
-        }))
+        Ok(Response::new(pb::GetDocumentResponse { document: Some(convert::document(&row)?) }))
     }
 
     async fn list_documents(
@@ -84,10 +82,7 @@ impl DocumentService for Grpc {
         let page = Page::read(request.page_size, &request.page_token).map_err(Fault::invalid)?;
         let (rows, next_page_token) = self.documents.list(&user, &page).await?;
         let documents = rows.iter().map(convert::document).collect::<Result<_, _>>()?;
-        Ok(Response::new(pb::ListDocumentsResponse {
-            documents,
-            next_page_token,
-        }))
+        Ok(Response::new(pb::ListDocumentsResponse { documents, next_page_token }))
     }
 
     async fn update_document(
@@ -98,9 +93,7 @@ impl DocumentService for Grpc {
         let request = request.into_inner();
         let asked = convert::asked(request.spec);
         let document = if request.validate_only {
-            self.documents
-                .check_update(&user, &request.document_id, &asked)
-                .await?;
+            self.documents.check_update(&user, &request.document_id, &asked).await?;
             None
         } else {
             let row = self.documents.update(&user, &request.document_id, &asked).await?;
@@ -114,9 +107,7 @@ impl DocumentService for Grpc {
         request: Request<pb::DeleteDocumentRequest>,
     ) -> Result<Response<pb::DeleteDocumentResponse>, Status> {
         let user = self.user(request.metadata()).await?;
-        self.documents
-            .delete(&user, &request.get_ref().document_id)
-            .await?;
+        self.documents.delete(&user, &request.get_ref().document_id).await?;
         Ok(Response::new(pb::DeleteDocumentResponse {}))
     }
 
@@ -126,13 +117,8 @@ impl DocumentService for Grpc {
     ) -> Result<Response<pb::UploadSourceResponse>, Status> {
         let user = self.user(request.metadata()).await?;
         let (header, chunks) = incoming::source(request.into_inner()).await?;
-        let row = self
-            .sources
-            .upload(&user, &header.document_id, &header.file_name, chunks)
-            .await?;
-        Ok(Response::new(pb::UploadSourceResponse {
-            source: Some(convert::source(row)),
-        }))
+        let row = self.sources.upload(&user, &header.document_id, &header.file_name, chunks).await?;
+        Ok(Response::new(pb::UploadSourceResponse { source: Some(convert::source(row)) }))
     }
 
     async fn list_sources(
@@ -151,9 +137,7 @@ impl DocumentService for Grpc {
     ) -> Result<Response<pb::DeleteSourceResponse>, Status> {
         let user = self.user(request.metadata()).await?;
         let request = request.get_ref();
-        self.sources
-            .delete(&user, &request.document_id, &request.source_id)
-            .await?;
+        self.sources.delete(&user, &request.document_id, &request.source_id).await?;
         Ok(Response::new(pb::DeleteSourceResponse {}))
     }
 
@@ -163,9 +147,7 @@ impl DocumentService for Grpc {
     ) -> Result<Response<pb::GetOutlineResponse>, Status> {
         let user = self.user(request.metadata()).await?;
         let (outline, written) = self.outlines.get(&user, &request.get_ref().document_id).await?;
-        Ok(Response::new(pb::GetOutlineResponse {
-            outline: Some(convert::outline(outline, &written)),
-        }))
+        Ok(Response::new(pb::GetOutlineResponse { outline: Some(convert::outline(outline, &written)) }))
     }
 
     async fn set_outline(
@@ -174,14 +156,9 @@ impl DocumentService for Grpc {
     ) -> Result<Response<pb::SetOutlineResponse>, Status> {
         let user = self.user(request.metadata()).await?;
         let request = request.get_ref();
-        let outline = self
-            .outlines
-            .wish(&user, &request.document_id, &request.chapter_titles)
-            .await?;
+        let outline = self.outlines.wish(&user, &request.document_id, &request.chapter_titles).await?;
         let outline = convert::outline(outline, &Default::default());
-        Ok(Response::new(pb::SetOutlineResponse {
-            outline: Some(outline),
-        }))
+        Ok(Response::new(pb::SetOutlineResponse { outline: Some(outline) }))
     }
 
     async fn list_sections(
@@ -189,10 +166,7 @@ impl DocumentService for Grpc {
         request: Request<pb::ListSectionsRequest>,
     ) -> Result<Response<pb::ListSectionsResponse>, Status> {
         let user = self.user(request.metadata()).await?;
-        let sections = self
-            .outlines
-            .sections(&user, &request.get_ref().document_id)
-            .await?;
+        let sections = self.outlines.sections(&user, &request.get_ref().document_id).await?;
         let sections = sections.into_iter().map(convert::section).collect();
         Ok(Response::new(pb::ListSectionsResponse { sections }))
     }
@@ -210,10 +184,7 @@ impl DocumentService for Grpc {
         let chunks = if request.describe_only {
             futures::stream::empty().boxed()
         } else {
-            let wanted = Wanted {
-                offset: request.offset,
-                length: request.length,
-            };
+            let wanted = Wanted { offset: request.offset, length: request.length };
             self.exports.read(&export, wanted).await?
         };
         Ok(Response::new(convert::download(export, chunks)))
@@ -225,13 +196,8 @@ impl DocumentService for Grpc {
     ) -> Result<Response<pb::PrepareOrderResponse>, Status> {
         self.service(request.metadata(), PAYMENT)?;
         let request = request.get_ref();
-        let row = self
-            .orders
-            .prepare(&request.user_id, &request.document_id)
-            .await?;
-        Ok(Response::new(pb::PrepareOrderResponse {
-            document: Some(convert::document(&row)?),
-        }))
+        let row = self.orders.prepare(&request.user_id, &request.document_id).await?;
+        Ok(Response::new(pb::PrepareOrderResponse { document: Some(convert::document(&row)?) }))
     }
 
     async fn release_order(
@@ -285,9 +251,7 @@ impl DocumentService for Grpc {
         let request = request.into_inner();
         let fence = convert::fence(request.fence)?;
         let outline = convert::new_outline(request.outline);
-        self.writing
-            .put_outline(&request.document_id, &fence, &outline)
-            .await?;
+        self.writing.put_outline(&request.document_id, &fence, &outline).await?;
         Ok(Response::new(pb::PutOutlineResponse {}))
     }
 
@@ -298,14 +262,9 @@ impl DocumentService for Grpc {
         self.service(request.metadata(), JOB)?;
         let request = request.into_inner();
         let fence = convert::fence(request.fence)?;
-        let section = NewSection {
-            key: request.key,
-            blocks_json: request.blocks_json,
-            writer: request.writer,
-        };
-        self.writing
-            .put_section(&request.document_id, &fence, section)
-            .await?;
+        let section =
+            NewSection { key: request.key, blocks_json: request.blocks_json, writer: request.writer };
+        self.writing.put_section(&request.document_id, &fence, section).await?;
         Ok(Response::new(pb::PutSectionResponse {}))
     }
 
@@ -317,13 +276,8 @@ impl DocumentService for Grpc {
         let (header, chunks) = incoming::export(request.into_inner()).await?;
         let format = convert::format(header.format())?;
         let fence = convert::fence(header.fence)?;
-        let export = self
-            .exports
-            .put(&header.document_id, &fence, format, chunks)
-            .await?;
-        Ok(Response::new(pb::PutExportResponse {
-            export: Some(convert::export(export)),
-        }))
+        let export = self.exports.put(&header.document_id, &fence, format, chunks).await?;
+        Ok(Response::new(pb::PutExportResponse { export: Some(convert::export(export)) }))
     }
 
     async fn report_job(

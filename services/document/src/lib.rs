@@ -111,12 +111,7 @@ pub async fn serve_with_keys(
     let files = Files::local(&config.data_dir.join("files")).map_err(folder)?;
     let spool = Spool::open(config.data_dir.join("incoming")).map_err(|error| folder(error.into()))?;
     let sweeper = tokio::spawn(sweep(store.clone(), files.clone(), spool.clone(), world.clone()));
-    let grpc = build(
-        config,
-        Gatekeeper::new(world.clone(), keys, &master),
-        (store, files, spool),
-        &world,
-    );
+    let grpc = build(config, Gatekeeper::new(world.clone(), keys, &master), (store, files, spool), &world);
     let server = DocumentServiceServer::new(grpc).max_decoding_message_size(MAX_MESSAGE_BYTES);
     let checked = database.clone();
     let outcome = Server::new("document", world, listener)
@@ -135,11 +130,7 @@ fn build(
     world: &World,
 ) -> grpc::Grpc {
     let capacities = Arc::new(Capacities::new(store.clone()));
-    let writing = Arc::new(Writing {
-        store: store.clone(),
-        files: files.clone(),
-        world: world.clone(),
-    });
+    let writing = Arc::new(Writing { store: store.clone(), files: files.clone(), world: world.clone() });
     grpc::Grpc {
         gatekeeper,
         documents: Documents {
@@ -148,11 +139,7 @@ fn build(
             rules: config.rules,
             world: world.clone(),
         },
-        orders: Orders {
-            store: store.clone(),
-            capacities: capacities.clone(),
-            world: world.clone(),
-        },
+        orders: Orders { store: store.clone(), capacities: capacities.clone(), world: world.clone() },
         sources: Sources {
             store: store.clone(),
             files: files.clone(),
@@ -162,26 +149,14 @@ fn build(
             max_bytes: config.source_max_bytes,
             world: world.clone(),
         },
-        outlines: Outlines {
-            store: store.clone(),
-            world: world.clone(),
-        },
-        exports: Exports {
-            store,
-            files,
-            spool,
-            writing: writing.clone(),
-            world: world.clone(),
-        },
+        outlines: Outlines { store: store.clone(), world: world.clone() },
+        exports: Exports { store, files, spool, writing: writing.clone(), world: world.clone() },
         writing,
     }
 }
 
 async fn ready(database: Database) -> Result<(), String> {
-    database
-        .check::<DocumentMigrator>()
-        .await
-        .map_err(|error| error.to_string())
+    database.check::<DocumentMigrator>().await.map_err(|error| error.to_string())
 }
 
 /// Removes what a process that was killed left between a file and its row.
@@ -189,11 +164,7 @@ async fn sweep(store: Store, files: Files, spool: Spool, world: World) {
     let old = world.now().minus(ORPHAN_AGE);
     let outcome = async {
         let incoming = spool.sweep(old).await?;
-        let keys = store
-            .source_keys()
-            .await?
-            .into_iter()
-            .chain(store.export_keys().await?);
+        let keys = store.source_keys().await?.into_iter().chain(store.export_keys().await?);
         let known: HashSet<String> = keys.collect();
         Ok::<_, DocumentError>((incoming, files.sweep(&known, old).await?))
     };

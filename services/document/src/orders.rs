@@ -30,10 +30,7 @@ impl Orders {
             let row = owned(&self.store, user_id, id).await?;
             let status = status(&row)?;
             if !Status::ORDERABLE.contains(&status) {
-                return Err(DocumentError::State {
-                    status,
-                    refused: "it cannot be ordered",
-                });
+                return Err(DocumentError::State { status, refused: "it cannot be ordered" });
             }
             match writer(&row)? {
                 Writer::Digest => self.check_sources(&row).await?,

@@ -65,11 +65,7 @@ impl Outlines {
         draft(&row, REFUSED)?;
         let titles: Vec<String> = titles.iter().map(|title| title.trim().to_owned()).collect();
         let json = serde_json::to_string(&titles)?;
-        if self
-            .store
-            .wish_chapters(user_id, id, &json, self.world.now())
-            .await?
-        {
+        if self.store.wish_chapters(user_id, id, &json, self.world.now()).await? {
             return Ok(of_titles(titles));
         }
         draft(&owned(&self.store, user_id, id).await?, REFUSED)?;
@@ -88,9 +84,7 @@ impl Outlines {
         let mut by_key: HashMap<String, SectionRow> =
             rows.map(|row| (row.section_key.clone(), row)).collect();
         let sections = outline.chapters.into_iter().flat_map(|chapter| chapter.sections);
-        Ok(sections
-            .filter_map(|section| Some((section.title, by_key.remove(&section.key)?)))
-            .collect())
+        Ok(sections.filter_map(|section| Some((section.title, by_key.remove(&section.key)?))).collect())
     }
 }
 
@@ -104,20 +98,10 @@ impl Outline {
         }
         for (chapter_place, chapter) in self.chapters.iter().enumerate() {
             let path = format!("outline.chapters.{chapter_place}");
-            violations.extend(Violation::text_length(
-                &format!("{path}.title"),
-                &chapter.title,
-                1,
-                MAX_TITLE,
-            ));
+            violations.extend(Violation::text_length(&format!("{path}.title"), &chapter.title, 1, MAX_TITLE));
             for (place, section) in chapter.sections.iter().enumerate() {
                 let path = format!("{path}.sections.{place}");
-                violations.extend(Violation::text_length(
-                    &format!("{path}.key"),
-                    &section.key,
-                    1,
-                    MAX_KEY,
-                ));
+                violations.extend(Violation::text_length(&format!("{path}.key"), &section.key, 1, MAX_KEY));
                 violations.extend(Violation::text_length(
                     &format!("{path}.title"),
                     &section.title,
@@ -139,10 +123,8 @@ impl Outline {
 
     /// The keys of the sections that stand in both outlines with the same title: their text stays valid.
     pub fn common_keys(&self, earlier: &Self) -> Vec<String> {
-        let earlier: HashMap<&str, &str> = earlier
-            .sections()
-            .map(|section| (section.key.as_str(), section.title.as_str()))
-            .collect();
+        let earlier: HashMap<&str, &str> =
+            earlier.sections().map(|section| (section.key.as_str(), section.title.as_str())).collect();
         self.sections()
             .filter(|section| earlier.get(section.key.as_str()) == Some(&section.title.as_str()))
             .map(|section| section.key.clone())
@@ -161,13 +143,8 @@ pub fn wished(row: &DocumentRow) -> Result<Vec<String>, DocumentError> {
 }
 
 fn of_titles(titles: Vec<String>) -> Outline {
-    let chapters = titles.into_iter().map(|title| Chapter {
-        title,
-        sections: Vec::new(),
-    });
-    Outline {
-        chapters: chapters.collect(),
-    }
+    let chapters = titles.into_iter().map(|title| Chapter { title, sections: Vec::new() });
+    Outline { chapters: chapters.collect() }
 }
 
 fn check_titles(titles: &[String]) -> Vec<Violation> {
@@ -187,25 +164,16 @@ mod tests {
 
     fn outline(sections: &[(&str, &str)]) -> Outline {
         let sections = sections.iter();
-        let sections = sections.map(|(key, title)| SectionTitle {
-            key: (*key).to_owned(),
-            title: (*title).to_owned(),
-        });
-        Outline {
-            chapters: vec![Chapter {
-                title: "One".to_owned(),
-                sections: sections.collect(),
-            }],
-        }
+        let sections =
+            sections.map(|(key, title)| SectionTitle { key: (*key).to_owned(), title: (*title).to_owned() });
+        Outline { chapters: vec![Chapter { title: "One".to_owned(), sections: sections.collect() }] }
     }
 
     #[test]
     fn every_bad_title_is_named_by_its_place() {
         let titles = ["good".to_owned(), " ".to_owned(), "x".repeat(201)];
-        let fields: Vec<String> = check_titles(&titles)
-            .into_iter()
-            .map(|violation| violation.field)
-            .collect();
+        let fields: Vec<String> =
+            check_titles(&titles).into_iter().map(|violation| violation.field).collect();
         assert_eq!(fields, ["chapter_titles.1", "chapter_titles.2"]);
         assert_eq!(check_titles(&vec!["a".to_owned(); 61])[0].rule, Rule::TooLong(60));
         assert!(check_titles(&[]).is_empty());

@@ -37,14 +37,8 @@ impl Default for PageRule {
     /// A document: 3 to 1000 pages, 50 unless said. A section: 1 to 100, 10 unless said.
     fn default() -> Self {
         Self {
-            document: Bounds {
-                accepted: 3..=1000,
-                default: 50,
-            },
-            section: Bounds {
-                accepted: 1..=100,
-                default: 10,
-            },
+            document: Bounds { accepted: 3..=1000, default: 50 },
+            section: Bounds { accepted: 1..=100, default: 10 },
         }
     }
 }
@@ -94,14 +88,9 @@ fn read_bounds(settings: &mut Settings, prefix: &str, usual: &Bounds) -> Bounds 
     let max = settings.number(&format!("{prefix}_MAX"), *usual.accepted.end(), 1..=CEILING);
     let default = settings.number(&format!("{prefix}_DEFAULT"), usual.default, 1..=CEILING);
     if !(min..=max).contains(&default) {
-        settings.problem(format!(
-            "{prefix}_DEFAULT is {default}, which is not between {min} and {max}"
-        ));
+        settings.problem(format!("{prefix}_DEFAULT is {default}, which is not between {min} and {max}"));
     }
-    Bounds {
-        accepted: min..=max,
-        default,
-    }
+    Bounds { accepted: min..=max, default }
 }
 
 #[cfg(test)]

@@ -31,28 +31,14 @@ impl Page {
             violations.push(Violation::new("page_size", Rule::GreaterThanEqual(0)));
             0
         });
-        let after = if token.is_empty() {
-            None
-        } else {
-            Cursor::parse(token)
-        };
+        let after = if token.is_empty() { None } else { Cursor::parse(token) };
         if after.is_none() && !token.is_empty() {
-            violations.push(Violation::new(
-                "page_token",
-                Rule::Value("this token was not given out".into()),
-            ));
+            violations.push(Violation::new("page_token", Rule::Value("this token was not given out".into())));
         }
         if !violations.is_empty() {
             return Err(violations);
         }
-        Ok(Self {
-            size: if asked == 0 {
-                DEFAULT_SIZE
-            } else {
-                asked.min(MAX_SIZE)
-            },
-            after,
-        })
+        Ok(Self { size: if asked == 0 { DEFAULT_SIZE } else { asked.min(MAX_SIZE) }, after })
     }
 }
 
@@ -64,10 +50,7 @@ impl Cursor {
     fn parse(token: &str) -> Option<Self> {
         let text = String::from_utf8(hex::decode(token).ok()?).ok()?;
         let (created_at, id) = text.split_once(':')?;
-        Some(Self {
-            created_at: created_at.parse().ok()?,
-            id: id.to_owned(),
-        })
+        Some(Self { created_at: created_at.parse().ok()?, id: id.to_owned() })
     }
 }
 
@@ -77,27 +60,15 @@ mod tests {
 
     #[test]
     fn a_token_is_read_back() {
-        let cursor = Cursor {
-            created_at: 1_795_467_200_000_001,
-            id: "0199".to_owned(),
-        };
-        assert_eq!(
-            Page::read(7, &cursor.token()),
-            Ok(Page {
-                size: 7,
-                after: Some(cursor)
-            })
-        );
+        let cursor = Cursor { created_at: 1_795_467_200_000_001, id: "0199".to_owned() };
+        assert_eq!(Page::read(7, &cursor.token()), Ok(Page { size: 7, after: Some(cursor) }));
     }
 
     #[test]
     fn a_negative_size_and_a_foreign_token_are_both_reported() {
         let violations = Page::read(-1, "zz").unwrap_err();
         assert_eq!(violations.len(), 2);
-        assert_eq!(
-            violations[0],
-            Violation::new("page_size", Rule::GreaterThanEqual(0))
-        );
+        assert_eq!(violations[0], Violation::new("page_size", Rule::GreaterThanEqual(0)));
         assert_eq!(violations[1].field, "page_token");
     }
 

@@ -109,11 +109,7 @@ impl Sources {
     /// Removes a source of a draft.
     pub async fn delete(&self, user_id: &str, document_id: &str, id: &str) -> Result<(), DocumentError> {
         let document = owned(&self.store, user_id, document_id).await?;
-        let source = self
-            .store
-            .source(document_id, id)
-            .await?
-            .ok_or(DocumentError::NoSource)?;
+        let source = self.store.source(document_id, id).await?.ok_or(DocumentError::NoSource)?;
         draft(&document, CHANGE_REFUSED)?;
         let transaction = self.store.begin_write().await?;
         if !rows::give_place(&transaction, (user_id, document_id), self.world.now()).await? {
@@ -133,10 +129,7 @@ impl Sources {
         &self,
         document_id: &str,
     ) -> Result<BoxStream<'static, Result<SourcePage, DocumentError>>, DocumentError> {
-        self.store
-            .document(document_id)
-            .await?
-            .ok_or(DocumentError::NoDocument)?;
+        self.store.document(document_id).await?.ok_or(DocumentError::NoDocument)?;
         let sources = self.store.sources(document_id).await?;
         let store = self.store.clone();
         Ok(Box::pin(async_stream::try_stream! {

@@ -116,11 +116,7 @@ impl SpecRules {
     /// Every broken rule, in field order.
     pub fn check(&self, asked: &Asked) -> Result<(), Vec<Violation>> {
         let violations = self.violations(asked, Kind::Document, None);
-        if violations.is_empty() {
-            Ok(())
-        } else {
-            Err(violations)
-        }
+        if violations.is_empty() { Ok(()) } else { Err(violations) }
     }
 
     /// `present` with the fields of `asked` put in its place.
@@ -129,22 +125,12 @@ impl SpecRules {
     /// Every broken rule, in field order. A new kind also checks the pages that stay.
     pub fn update(&self, asked: &Asked, present: &Spec) -> Result<Spec, Vec<Violation>> {
         let violations = self.violations(asked, present.kind, Some(present.target_pages));
-        if violations.is_empty() {
-            Ok(merge(asked, present.clone()))
-        } else {
-            Err(violations)
-        }
+        if violations.is_empty() { Ok(merge(asked, present.clone())) } else { Err(violations) }
     }
 
     fn violations(&self, asked: &Asked, present_kind: Kind, present_pages: Option<i32>) -> Vec<Violation> {
-        let title = asked
-            .title
-            .as_ref()
-            .and_then(|title| Violation::text_length("title", title, 1, 200));
-        let topic = asked
-            .topic
-            .as_ref()
-            .and_then(|topic| Violation::text_length("topic", topic, 0, 4000));
+        let title = asked.title.as_ref().and_then(|title| Violation::text_length("title", title, 1, 200));
+        let topic = asked.topic.as_ref().and_then(|topic| Violation::text_length("topic", topic, 0, 4000));
         let language = asked.language.as_ref().and_then(|language| {
             let known = LANGUAGES.contains(&language.as_str());
             (!known).then(|| Violation::new("language", Rule::Enum(LANGUAGES.map(str::to_owned).to_vec())))
@@ -163,17 +149,10 @@ impl SpecRules {
         let pages = pages.and_then(|pages| self.pages.check(effective_kind, pages).err());
         let writer = asked.writer.as_ref().and_then(|writer| {
             let offered = self.writers.iter().any(|offered| offered.name() == writer);
-            let names = self
-                .writers
-                .iter()
-                .map(|offered| offered.name().to_owned())
-                .collect();
+            let names = self.writers.iter().map(|offered| offered.name().to_owned()).collect();
             (!offered).then(|| Violation::new("writer", Rule::Enum(names)))
         });
-        [title, topic, language, pages, kind, writer]
-            .into_iter()
-            .flatten()
-            .collect()
+        [title, topic, language, pages, kind, writer].into_iter().flatten().collect()
     }
 }
 
@@ -213,10 +192,7 @@ mod tests {
     }
 
     fn titled() -> Asked {
-        Asked {
-            title: Some(" On paper ".to_owned()),
-            ..Asked::default()
-        }
+        Asked { title: Some(" On paper ".to_owned()), ..Asked::default() }
     }
 
     #[test]
@@ -233,10 +209,7 @@ mod tests {
                 writer: Writer::Digest,
             }
         );
-        let section = Asked {
-            kind: Some(Some(Kind::Section)),
-            ..titled()
-        };
+        let section = Asked { kind: Some(Some(Kind::Section)), ..titled() };
         assert_eq!(rules().create(&section).unwrap().target_pages, 10);
     }
 
@@ -251,58 +224,31 @@ mod tests {
             writer: Some("openai".to_owned()),
         };
         let violations = rules().create(&asked).unwrap_err();
-        let fields: Vec<&str> = violations
-            .iter()
-            .map(|violation| violation.field.as_str())
-            .collect();
-        assert_eq!(
-            fields,
-            ["title", "topic", "language", "target_pages", "kind", "writer"]
-        );
+        let fields: Vec<&str> = violations.iter().map(|violation| violation.field.as_str()).collect();
+        assert_eq!(fields, ["title", "topic", "language", "target_pages", "kind", "writer"]);
     }
 
     #[test]
     fn a_check_leaves_absent_fields_alone() {
         assert_eq!(rules().check(&Asked::default()), Ok(()));
-        assert_eq!(
-            rules().create(&Asked::default()).unwrap_err()[0].rule,
-            Rule::Missing
-        );
+        assert_eq!(rules().create(&Asked::default()).unwrap_err()[0].rule, Rule::Missing);
     }
 
     #[test]
     fn a_new_kind_checks_the_pages_that_stay() {
-        let present = Spec {
-            target_pages: 400,
-            ..rules().create(&titled()).unwrap()
-        };
-        let asked = Asked {
-            kind: Some(Some(Kind::Section)),
-            ..Asked::default()
-        };
+        let present = Spec { target_pages: 400, ..rules().create(&titled()).unwrap() };
+        let asked = Asked { kind: Some(Some(Kind::Section)), ..Asked::default() };
         let violations = rules().update(&asked, &present).unwrap_err();
-        assert_eq!(
-            violations,
-            [Violation::new("target_pages", Rule::LessThanEqual(100))]
-        );
-        let both = Asked {
-            target_pages: Some(40),
-            ..asked
-        };
+        assert_eq!(violations, [Violation::new("target_pages", Rule::LessThanEqual(100))]);
+        let both = Asked { target_pages: Some(40), ..asked };
         assert_eq!(rules().update(&both, &present).unwrap().target_pages, 40);
     }
 
     #[test]
     fn a_model_can_be_chosen_only_when_one_is_configured() {
-        let asked = Asked {
-            writer: Some("openai".to_owned()),
-            ..titled()
-        };
+        let asked = Asked { writer: Some("openai".to_owned()), ..titled() };
         assert!(rules().create(&asked).is_err());
-        let with_model = SpecRules {
-            writers: Writer::ALL.to_vec(),
-            ..rules()
-        };
+        let with_model = SpecRules { writers: Writer::ALL.to_vec(), ..rules() };
         assert_eq!(with_model.create(&asked).unwrap().writer, Writer::OpenAi);
     }
 }

@@ -56,9 +56,8 @@ impl Spool {
         let mut file = tokio::fs::File::from_std(file);
         let mut hash = Sha256::new();
         let mut size = 0_u64;
-        while let Some(chunk) = tokio::time::timeout(PATIENCE, chunks.next())
-            .await
-            .map_err(|_| DocumentError::Interrupted)?
+        while let Some(chunk) =
+            tokio::time::timeout(PATIENCE, chunks.next()).await.map_err(|_| DocumentError::Interrupted)?
         {
             let chunk = chunk?;
             size += chunk.len() as u64;
@@ -69,11 +68,7 @@ impl Spool {
             file.write_all(&chunk).await?;
         }
         file.flush().await?;
-        Ok(Spooled {
-            path,
-            size,
-            sha256: hex::encode(hash.finalize()),
-        })
+        Ok(Spooled { path, size, sha256: hex::encode(hash.finalize()) })
     }
 
     /// Removes what a process left behind that was killed, and answers how many files. Only files last

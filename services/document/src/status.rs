@@ -30,13 +30,8 @@ impl Status {
     /// From these a document can be ordered; ordering twice is the same as once.
     pub const ORDERABLE: [Self; 2] = [Self::Draft, Self::PaymentPending];
     /// From these a new job may take the document: a paid one, or an operator's regeneration.
-    pub const ATTACHABLE: [Self; 5] = [
-        Self::Draft,
-        Self::PaymentPending,
-        Self::Completed,
-        Self::Failed,
-        Self::Cancelled,
-    ];
+    pub const ATTACHABLE: [Self; 5] =
+        [Self::Draft, Self::PaymentPending, Self::Completed, Self::Failed, Self::Cancelled];
 
     /// The name in the database and in messages.
     pub const fn name(self) -> &'static str {

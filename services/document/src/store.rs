@@ -48,10 +48,7 @@ impl Store {
 
     pub async fn insert_document(&self, row: DocumentRow) -> Result<(), DbErr> {
         let insert = document::Entity::insert(row.into_active_model());
-        insert
-            .exec_without_returning(self.database.reader())
-            .await
-            .map(|_| ())
+        insert.exec_without_returning(self.database.reader()).await.map(|_| ())
     }
 
     pub async fn document(&self, id: &str) -> Result<Option<DocumentRow>, DbErr> {
@@ -129,10 +126,7 @@ impl Store {
             .filter(document::Column::TargetPages.eq(checked.target_pages))
             .filter(document::Column::Writer.eq(checked.writer))
             .filter(document::Column::SourcesVersion.eq(checked.sources_version))
-            .col_expr(
-                document::Column::Status,
-                Expr::value(Status::PaymentPending.name()),
-            );
+            .col_expr(document::Column::Status, Expr::value(Status::PaymentPending.name()));
         Ok(update.exec(self.database.reader()).await?.rows_affected == 1)
     }
 

@@ -72,21 +72,13 @@ impl Writing {
         }
         // The same call may have been faster on another connection.
         let row = self.store.document(id).await?.ok_or(DocumentError::NoDocument)?;
-        if row.job_id.as_deref() == Some(job_id) {
-            Ok(())
-        } else {
-            Err(DocumentError::OtherJob)
-        }
+        if row.job_id.as_deref() == Some(job_id) { Ok(()) } else { Err(DocumentError::OtherJob) }
     }
 
     pub async fn brief(&self, id: &str) -> Result<Brief, DocumentError> {
         let document = self.store.document(id).await?.ok_or(DocumentError::NoDocument)?;
         let sources = self.store.sources(id).await?;
-        Ok(Brief {
-            chapter_titles: wished(&document)?,
-            sources,
-            document,
-        })
+        Ok(Brief { chapter_titles: wished(&document)?, sources, document })
     }
 
     /// Stores the outline that will be written. Sections that stand in it unchanged keep their text, unless
@@ -103,9 +95,7 @@ impl Writing {
         being_written(&row)?;
         let same_job = row.outline_job_id.as_deref() == Some(fence.job_id.as_str());
         let earlier = if same_job { written(&row)? } else { None };
-        let kept = earlier
-            .map(|earlier| outline.common_keys(&earlier))
-            .unwrap_or_default();
+        let kept = earlier.map(|earlier| outline.common_keys(&earlier)).unwrap_or_default();
         rows::keep_sections(&transaction, id, kept).await?;
         rows::set_outline(&transaction, id, &serde_json::to_string(outline)?, &fence.job_id).await?;
         Ok(transaction.commit().await?)
@@ -160,10 +150,7 @@ impl Writing {
         let (transaction, row) = self.open(id, fence).await?;
         let present = status(&row)?;
         if !present.may_report(report.status) {
-            return Err(DocumentError::State {
-                status: present,
-                refused: "its job cannot report this now",
-            });
+            return Err(DocumentError::State { status: present, refused: "its job cannot report this now" });
         }
         let mut stale = Vec::new();
         if present != report.status {
@@ -176,11 +163,7 @@ impl Writing {
             }
             let pages = if completed { report.counted_pages } else { 0 };
             let failed = report.status == Status::Failed;
-            let failure: String = report
-                .failure
-                .chars()
-                .take(if failed { MAX_FAILURE } else { 0 })
-                .collect();
+            let failure: String = report.failure.chars().take(if failed { MAX_FAILURE } else { 0 }).collect();
             rows::report(&transaction, id, report.status, pages, &failure).await?;
         }
         transaction.commit().await?;
@@ -206,11 +189,7 @@ impl Writing {
         if !rows::pass_fence(&transaction, id, (&fence.job_id, fence.epoch), now).await? {
             drop(transaction);
             let known = self.store.document(id).await?.is_some();
-            return Err(if known {
-                DocumentError::Fenced
-            } else {
-                DocumentError::NoDocument
-            });
+            return Err(if known { DocumentError::Fenced } else { DocumentError::NoDocument });
         }
         let row = find(&transaction, id).await?.ok_or(DocumentError::NoDocument)?;
         Ok((transaction, row))
@@ -224,8 +203,5 @@ pub fn being_written(row: &DocumentRow) -> Result<(), DocumentError> {
     if Status::ACTIVE.contains(&status) {
         return Ok(());
     }
-    Err(DocumentError::State {
-        status,
-        refused: "only a document that is being written takes text",
-    })
+    Err(DocumentError::State { status, refused: "only a document that is being written takes text" })
 }

@@ -25,27 +25,15 @@ pub(crate) struct Applied {
 
 impl Applied {
     const fn done(reason: &'static str) -> Self {
-        Self {
-            status: InboxStatus::Done,
-            reason,
-            tasks: false,
-        }
+        Self { status: InboxStatus::Done, reason, tasks: false }
     }
 
     const fn done_with_tasks(reason: &'static str) -> Self {
-        Self {
-            status: InboxStatus::Done,
-            reason,
-            tasks: true,
-        }
+        Self { status: InboxStatus::Done, reason, tasks: true }
     }
 
     const fn quarantined(reason: &'static str) -> Self {
-        Self {
-            status: InboxStatus::Quarantined,
-            reason,
-            tasks: false,
-        }
+        Self { status: InboxStatus::Quarantined, reason, tasks: false }
     }
 }
 
@@ -63,8 +51,7 @@ impl Scene<'_> {
         match decide(order, notice) {
             Decision::Nothing => Ok(Applied::done("")),
             Decision::Process => {
-                self.advance(order, ActiveModel::default(), OrderStatus::Processing, "")
-                    .await?;
+                self.advance(order, ActiveModel::default(), OrderStatus::Processing, "").await?;
                 Ok(Applied::done(""))
             }
             Decision::Pay(payment) => {
@@ -77,29 +64,21 @@ impl Scene<'_> {
             }
             Decision::RefundLate(payment) => {
                 let columns = paid_columns(&payment, self.world);
-                self.advance(order, columns, OrderStatus::RefundPending, "LATE_PAYMENT")
-                    .await?;
+                self.advance(order, columns, OrderStatus::RefundPending, "LATE_PAYMENT").await?;
                 self.receive(order, &payment, Account::RefundsDue).await?;
-                self.refund(order, format!("refund:{}", order.id), &payment)
-                    .await?;
+                self.refund(order, format!("refund:{}", order.id), &payment).await?;
                 Ok(Applied::done_with_tasks("LATE_PAYMENT"))
             }
             Decision::RefundExtra(payment) => {
-                let step = Step {
-                    to: order.status,
-                    actor: self.actor,
-                    detail: "EXTRA_PAYMENT",
-                };
+                let step = Step { to: order.status, actor: self.actor, detail: "EXTRA_PAYMENT" };
                 store::audit(self.txn, self.world, order, step).await?;
                 self.receive(order, &payment, Account::RefundsDue).await?;
-                self.refund(order, format!("refund:{}:{}", order.id, payment.id), &payment)
-                    .await?;
+                self.refund(order, format!("refund:{}:{}", order.id, payment.id), &payment).await?;
                 Ok(Applied::done_with_tasks("EXTRA_PAYMENT"))
             }
             Decision::QuarantineOrder(payment, reason) => {
                 let columns = paid_columns(&payment, self.world);
-                self.advance(order, columns, OrderStatus::Quarantined, reason)
-                    .await?;
+                self.advance(order, columns, OrderStatus::Quarantined, reason).await?;
                 self.receive(order, &payment, Account::Suspense).await?;
                 tracing::error!(order = order.id, reason, "a payment contradicts its quote");
                 Ok(Applied::quarantined(reason))
@@ -113,16 +92,14 @@ impl Scene<'_> {
 
     /// Ends an open order that was never paid, and lets its document go.
     pub(crate) async fn expire(&self, order: &Order, reason: &'static str) -> Result<(), PaymentError> {
-        self.advance(order, ActiveModel::default(), OrderStatus::Expired, reason)
-            .await?;
+        self.advance(order, ActiveModel::default(), OrderStatus::Expired, reason).await?;
         let intent = format!("release_document:{}", order.id);
         outbox::enqueue(self.txn, self.world, intent, order, &Task::ReleaseDocument).await
     }
 
     /// Sends the whole payment of an order back.
     pub(crate) async fn refund_order(&self, order: &Order, reason: &str) -> Result<(), PaymentError> {
-        self.advance(order, ActiveModel::default(), OrderStatus::RefundPending, reason)
-            .await?;
+        self.advance(order, ActiveModel::default(), OrderStatus::RefundPending, reason).await?;
         let payment = Payment {
             id: order.provider_payment_id.clone().unwrap_or_default(),
             amount_minor: order.amount_minor,
@@ -148,30 +125,15 @@ impl Scene<'_> {
         to: OrderStatus,
         detail: &str,
     ) -> Result<(), PaymentError> {
-        let step = Step {
-            to,
-            actor: self.actor,
-            detail,
-        };
+        let step = Step { to, actor: self.actor, detail };
         Ok(store::advance(self.txn, self.world, order, columns, step).await?)
     }
 
     async fn pay(&self, order: &Order, payment: &Payment) -> Result<(), PaymentError> {
-        self.advance(order, paid_columns(payment, self.world), OrderStatus::Paid, "")
-            .await?;
+        self.advance(order, paid_columns(payment, self.world), OrderStatus::Paid, "").await?;
         self.receive(order, payment, Account::Sales).await?;
-        let task = Task::StartJob {
-            user_id: order.user_id.clone(),
-            pages: order.pages,
-        };
-        outbox::enqueue(
-            self.txn,
-            self.world,
-            format!("start_job:{}", order.id),
-            order,
-            &task,
-        )
-        .await
+        let task = Task::StartJob { user_id: order.user_id.clone(), pages: order.pages };
+        outbox::enqueue(self.txn, self.world, format!("start_job:{}", order.id), order, &task).await
     }
 
     async fn receive(&self, order: &Order, payment: &Payment, credit: Account) -> Result<(), PaymentError> {

@@ -35,17 +35,9 @@ mod tests {
 
     #[test]
     fn the_wait_doubles_up_to_its_longest_and_starts_at_zero() {
-        let world = |byte| World {
-            clock: Arc::new(SystemClock),
-            entropy: Arc::new(Same(byte)),
-        };
+        let world = |byte| World { clock: Arc::new(SystemClock), entropy: Arc::new(Same(byte)) };
         let wait = |byte, attempt| {
-            full_jitter(
-                &world(byte),
-                Duration::from_millis(100),
-                Duration::from_secs(1),
-                attempt,
-            )
+            full_jitter(&world(byte), Duration::from_millis(100), Duration::from_secs(1), attempt)
         };
         assert_eq!(wait(0xff, 0), Duration::from_millis(100));
         assert_eq!(wait(0xff, 2), Duration::from_millis(400));

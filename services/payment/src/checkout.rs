@@ -64,10 +64,7 @@ impl Checkout {
     /// answer, and then the same call goes on later where this one stopped.
     pub(crate) async fn create(&self, user_id: &str, document_id: &str) -> Result<Order, PaymentError> {
         if document_id.is_empty() {
-            return Err(PaymentError::Invalid(vec![Violation::new(
-                "document_id",
-                Rule::Missing,
-            )]));
+            return Err(PaymentError::Invalid(vec![Violation::new("document_id", Rule::Missing)]));
         }
         let mut dead = None;
         let live = store::live_order(self.database.reader(), document_id).await?;
@@ -83,20 +80,15 @@ impl Checkout {
             self.wake.notify_one();
             return Err(PaymentError::Closing);
         }
-        let document = self
-            .peers
-            .prepare_order(document_id, user_id)
-            .await
-            .map_err(PaymentError::Peer)?;
+        let document = self.peers.prepare_order(document_id, user_id).await.map_err(PaymentError::Peer)?;
         let quote = self.pricing.quote(Some(document.target_pages))?;
         let order = self.write(&document, user_id, quote, dead).await?;
         match self.resume(order).await? {
             Found::Ready(order) => Ok(order),
             // The provider has stored a failure under the new key; the next call takes another.
-            Found::Dead(_) => Err(PaymentError::Provider(ProviderError::Busy {
-                status: 500,
-                retry_after: None,
-            })),
+            Found::Dead(_) => {
+                Err(PaymentError::Provider(ProviderError::Busy { status: 500, retry_after: None }))
+            }
         }
     }
 
@@ -124,11 +116,7 @@ impl Checkout {
         let Some(order) = store::lock_order(&txn, &order.id).await? else {
             return Ok(());
         };
-        let scene = Scene {
-            txn: &txn,
-            world: &self.world,
-            actor,
-        };
+        let scene = Scene { txn: &txn, world: &self.world, actor };
         match notice {
             Some(notice) => {
                 scene.apply(&order, notice).await?;
@@ -186,18 +174,12 @@ impl Checkout {
     /// Calls the provider, always with the same key and body for the same order, and stores what it answers.
     async fn open_session(&self, order: Order) -> Result<Found, PaymentError> {
         let key = format!("checkout:{}", order.id);
-        let session = match self
-            .provider
-            .create_checkout_session(&key, &order.provider_request)
-            .await
-        {
+        let session = match self.provider.create_checkout_session(&key, &order.provider_request).await {
             Ok(session) => session,
             Err(ProviderError::KeySpent) => return Ok(Found::Dead(order)),
             Err(error) => return Err(error.into()),
         };
-        let expires_at = session
-            .expires_at
-            .map(|seconds| seconds.saturating_mul(1_000_000));
+        let expires_at = session.expires_at.map(|seconds| seconds.saturating_mul(1_000_000));
         let columns = orders::ActiveModel {
             checkout_session_id: Set(Some(session.id)),
             checkout_url: Set(session.url),
@@ -230,19 +212,8 @@ impl Checkout {
             && let Some(dead) = store::lock_order(&txn, &dead.id).await?
             && dead.status == OrderStatus::Open
         {
-            let scene = Scene {
-                txn: &txn,
-                world: &self.world,
-                actor: "checkout",
-            };
-            scene
-                .advance(
-                    &dead,
-                    orders::ActiveModel::default(),
-                    OrderStatus::Expired,
-                    "REPLACED",
-                )
-                .await?;
+            let scene = Scene { txn: &txn, world: &self.world, actor: "checkout" };
+            scene.advance(&dead, orders::ActiveModel::default(), OrderStatus::Expired, "REPLACED").await?;
         }
         store::serialize_on_order(&txn, &order.id).await?;
         if !store::insert_order(&txn, &order).await? {
@@ -263,12 +234,7 @@ impl Checkout {
         let now = self.world.now();
         let expires_at = now.plus(self.life);
         Order {
-            provider_request: self.form(
-                &id,
-                document,
-                quote,
-                expires_at.minus(CLOCK_MARGIN).unix_seconds(),
-            ),
+            provider_request: self.form(&id, document, quote, expires_at.minus(CLOCK_MARGIN).unix_seconds()),
             id,
             document_id: document.id.clone(),
             user_id: user_id.to_owned(),
@@ -290,17 +256,9 @@ impl Checkout {
     /// The body of the provider request. The ids are in the metadata of the session and of the payment, since
     /// each kind of event shows only one of them.
     fn form(&self, order_id: &str, document: &Document, quote: Quote, expires_at_seconds: i64) -> String {
-        let title: String = document
-            .title
-            .chars()
-            .filter(|letter| !letter.is_control())
-            .take(MAX_TITLE)
-            .collect();
-        let title = if title.trim().is_empty() {
-            "Document".to_owned()
-        } else {
-            title
-        };
+        let title: String =
+            document.title.chars().filter(|letter| !letter.is_control()).take(MAX_TITLE).collect();
+        let title = if title.trim().is_empty() { "Document".to_owned() } else { title };
         let price = quote.currency.show(quote.unit_minor);
         let back = |page: &str| {
             let base = self.public_url.as_str().trim_end_matches('/');
@@ -314,14 +272,8 @@ impl Checkout {
             .append_pair("payment_intent_data[metadata][order_id]", order_id)
             .append_pair("payment_intent_data[metadata][document_id]", &document.id)
             .append_pair("line_items[0][quantity]", &quote.pages.to_string())
-            .append_pair(
-                "line_items[0][price_data][currency]",
-                &quote.currency.code().to_ascii_lowercase(),
-            )
-            .append_pair(
-                "line_items[0][price_data][unit_amount]",
-                &quote.unit_minor.to_string(),
-            )
+            .append_pair("line_items[0][price_data][currency]", &quote.currency.code().to_ascii_lowercase())
+            .append_pair("line_items[0][price_data][unit_amount]", &quote.unit_minor.to_string())
             .append_pair("line_items[0][price_data][product_data][name]", &title)
             .append_pair(
                 "line_items[0][price_data][product_data][description]",

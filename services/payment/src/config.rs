@@ -103,12 +103,7 @@ fn read_pricing(settings: &mut Settings) -> Option<Pricing> {
             "QUIRE_PRICE_PER_PAGE_MINOR is {page_minor}: the provider takes {currency} only in steps of 10"
         ));
     }
-    Some(Pricing {
-        page_minor,
-        currency,
-        min_pages,
-        max_pages,
-    })
+    Some(Pricing { page_minor, currency, min_pages, max_pages })
 }
 
 fn read_provider(settings: &mut Settings, production: bool) -> Option<ProviderSettings> {
@@ -116,10 +111,7 @@ fn read_provider(settings: &mut Settings, production: bool) -> Option<ProviderSe
     let api_key = settings.secret("QUIRE_STRIPE_API_KEY");
     let api_key = api_key.unwrap_or_else(|| SecretString::from(DEVELOPMENT_API_KEY));
     if production {
-        if url
-            .as_ref()
-            .is_some_and(|url| url.scheme() != "https" || is_loopback(url))
-        {
+        if url.as_ref().is_some_and(|url| url.scheme() != "https" || is_loopback(url)) {
             settings.problem(
                 "QUIRE_STRIPE_URL points to the payment sandbox, or not to https: refused in production",
             );
@@ -135,11 +127,7 @@ fn read_webhook_secrets(settings: &mut Settings, production: bool) -> Vec<Secret
     let secrets = settings.secret_list("QUIRE_STRIPE_WEBHOOK_SECRETS");
     if !production {
         let development = || vec![SecretString::from(DEVELOPMENT_WEBHOOK_SECRET)];
-        return if secrets.is_empty() {
-            development()
-        } else {
-            secrets
-        };
+        return if secrets.is_empty() { development() } else { secrets };
     }
     let weak = |secret: &SecretString| {
         let secret = secret.expose_secret();
@@ -185,16 +173,10 @@ mod tests {
     }
 
     fn problems(values: &[(&str, &str)]) -> Vec<String> {
-        let pairs = values
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let pairs = values.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let mut settings = Settings::from_map(pairs.collect());
         Config::read(&mut settings, &common());
-        settings
-            .finish()
-            .err()
-            .map(|error| error.problems)
-            .unwrap_or_default()
+        settings.finish().err().map(|error| error.problems).unwrap_or_default()
     }
 
     const PRODUCTION: [(&str, &str); 4] = [
@@ -221,10 +203,7 @@ mod tests {
             ("QUIRE_STRIPE_API_KEY", "sk_test_development_only"),
             ("QUIRE_STRIPE_API_KEY", ""),
             ("QUIRE_STRIPE_WEBHOOK_SECRETS", DEVELOPMENT_WEBHOOK_SECRET),
-            (
-                "QUIRE_STRIPE_WEBHOOK_SECRETS",
-                "whsec_0123456789abcdef,whsec_quire_sandbox",
-            ),
+            ("QUIRE_STRIPE_WEBHOOK_SECRETS", "whsec_0123456789abcdef,whsec_quire_sandbox"),
             ("QUIRE_STRIPE_WEBHOOK_SECRETS", "short"),
             ("QUIRE_STRIPE_WEBHOOK_SECRETS", ""),
         ] {

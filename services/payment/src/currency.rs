@@ -11,9 +11,8 @@ pub struct Currency {
 
 /// No minor unit: 50 JPY is fifty yen. ISK, MGA and UGX are left out on purpose: the provider counts them
 /// with other digits than ISO 4217 does, and an amount must mean the same on both sides.
-const ZERO: [&str; 14] = [
-    "BIF", "CLP", "DJF", "GNF", "JPY", "KMF", "KRW", "PYG", "RWF", "VND", "VUV", "XAF", "XOF", "XPF",
-];
+const ZERO: [&str; 14] =
+    ["BIF", "CLP", "DJF", "GNF", "JPY", "KMF", "KRW", "PYG", "RWF", "VND", "VUV", "XAF", "XOF", "XPF"];
 const TWO: [&str; 40] = [
     "AED", "ARS", "AUD", "BAM", "BGN", "BRL", "CAD", "CHF", "CNY", "COP", "CZK", "DKK", "EGP", "EUR", "GBP",
     "GEL", "HKD", "HUF", "IDR", "ILS", "INR", "KES", "KZT", "MAD", "MDL", "MXN", "MYR", "NGN", "NOK", "NZD",

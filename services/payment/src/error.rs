@@ -65,12 +65,8 @@ impl From<PaymentError> for Fault {
             PaymentError::Peer(fault) => fault,
             PaymentError::Provider(provider) if provider.retryable() => {
                 tracing::warn!(error = %provider, "payment provider unavailable");
-                Fault::new(
-                    Kind::Unavailable,
-                    "PROVIDER_UNAVAILABLE",
-                    "the payment provider does not answer",
-                )
-                .with_retry_after(Duration::from_secs(2))
+                Fault::new(Kind::Unavailable, "PROVIDER_UNAVAILABLE", "the payment provider does not answer")
+                    .with_retry_after(Duration::from_secs(2))
             }
             PaymentError::Provider(provider) => {
                 log_internal("payment", &provider);
@@ -81,12 +77,8 @@ impl From<PaymentError> for Fault {
                 // A lock or a connection that could not be had is no lasting failure: the provider and the
                 // customer may send the same again.
                 if matches!(database, DbErr::ConnectionAcquire(_) | DbErr::Conn(_)) {
-                    Fault::new(
-                        Kind::Unavailable,
-                        "DATABASE_UNAVAILABLE",
-                        "the database does not answer",
-                    )
-                    .with_retry_after(Duration::from_secs(1))
+                    Fault::new(Kind::Unavailable, "DATABASE_UNAVAILABLE", "the database does not answer")
+                        .with_retry_after(Duration::from_secs(1))
                 } else {
                     Fault::internal()
                 }

@@ -73,11 +73,7 @@ impl Event {
             return Err(PaymentError::Payload);
         }
         let subject = subject(&envelope.kind, envelope.data.object)?;
-        Ok(Self {
-            id: envelope.id,
-            kind: envelope.kind,
-            subject,
-        })
+        Ok(Self { id: envelope.id, kind: envelope.kind, subject })
     }
 }
 
@@ -86,9 +82,7 @@ impl Notice {
     pub(crate) fn of_session(session: CheckoutSession) -> Option<Self> {
         match session.status {
             Some(SessionStatus::Complete) => Some(Self::of_completed(session)),
-            Some(SessionStatus::Expired) => Some(Self::Expired {
-                session_id: session.id,
-            }),
+            Some(SessionStatus::Expired) => Some(Self::Expired { session_id: session.id }),
             Some(SessionStatus::Open | SessionStatus::Unknown) | None => None,
         }
     }
@@ -111,14 +105,12 @@ fn subject(kind: &str, object: Value) -> Result<Subject, PaymentError> {
             |object| serde_json::from_value(object).map(Notice::of_completed)
         }
         "checkout.session.async_payment_failed" => |object| {
-            serde_json::from_value(object).map(|session: CheckoutSession| Notice::Failed {
-                session_id: session.id,
-            })
+            serde_json::from_value(object)
+                .map(|session: CheckoutSession| Notice::Failed { session_id: session.id })
         },
         "checkout.session.expired" => |object| {
-            serde_json::from_value(object).map(|session: CheckoutSession| Notice::Expired {
-                session_id: session.id,
-            })
+            serde_json::from_value(object)
+                .map(|session: CheckoutSession| Notice::Expired { session_id: session.id })
         },
         "payment_intent.succeeded" => |object| serde_json::from_value(object).map(of_intent),
         "charge.succeeded" => |object| serde_json::from_value(object).map(of_charge),
@@ -149,11 +141,7 @@ struct Charge {
 }
 
 fn of_intent(intent: Intent) -> Notice {
-    paid(
-        Some(Reference::Id(intent.id)),
-        intent.amount_received,
-        intent.currency,
-    )
+    paid(Some(Reference::Id(intent.id)), intent.amount_received, intent.currency)
 }
 
 fn of_charge(charge: Charge) -> Notice {
@@ -212,20 +200,10 @@ mod tests {
             "id": "ch_1", "amount": 600, "currency": "eur", "paid": true, "payment_intent": { "id": "pi_1" },
             "metadata": { "order_id": ORDER },
         });
-        let payment = Payment {
-            id: "pi_1".into(),
-            amount_minor: 600,
-            currency: "EUR".into(),
-        };
-        let expected = Subject::Order {
-            order_id: ORDER.into(),
-            notice: Notice::Paid(payment),
-        };
+        let payment = Payment { id: "pi_1".into(), amount_minor: 600, currency: "EUR".into() };
+        let expected = Subject::Order { order_id: ORDER.into(), notice: Notice::Paid(payment) };
         assert_eq!(read("checkout.session.completed", session("paid")), expected);
-        assert_eq!(
-            read("checkout.session.async_payment_succeeded", session("paid")),
-            expected
-        );
+        assert_eq!(read("checkout.session.async_payment_succeeded", session("paid")), expected);
         assert_eq!(read("payment_intent.succeeded", intent), expected);
         assert_eq!(read("charge.succeeded", charge), expected);
     }
@@ -243,49 +221,23 @@ mod tests {
         let mut without_payment = session("paid");
         without_payment["payment_intent"] = Value::Null;
         let subject = read("checkout.session.completed", without_payment);
-        assert_eq!(
-            subject,
-            Subject::Order {
-                order_id: ORDER.into(),
-                notice: Notice::Incomplete
-            }
-        );
+        assert_eq!(subject, Subject::Order { order_id: ORDER.into(), notice: Notice::Incomplete });
     }
 
     #[test]
     fn what_is_not_about_our_orders_is_ignored_with_a_reason() {
-        assert_eq!(
-            read("invoice.paid", json!({ "id": 5 })),
-            Subject::Ignored("UNKNOWN_TYPE")
-        );
-        for metadata in [
-            json!(null),
-            json!({}),
-            json!({ "order_id": "1000045" }),
-            json!({ "order_id": 7 }),
-        ] {
+        assert_eq!(read("invoice.paid", json!({ "id": 5 })), Subject::Ignored("UNKNOWN_TYPE"));
+        for metadata in [json!(null), json!({}), json!({ "order_id": "1000045" }), json!({ "order_id": 7 })] {
             let mut foreign = session("paid");
             foreign["metadata"] = metadata;
-            assert_eq!(
-                read("checkout.session.completed", foreign),
-                Subject::Ignored("NOT_OURS")
-            );
+            assert_eq!(read("checkout.session.completed", foreign), Subject::Ignored("NOT_OURS"));
         }
     }
 
     #[test]
     fn a_body_that_is_no_event_is_refused() {
-        for body in [
-            "",
-            "[]",
-            "{}",
-            "\u{0}",
-            r#"{"id": "", "type": "x", "data": {"object": {}}}"#,
-        ] {
-            assert!(
-                matches!(Event::parse(body.as_bytes()), Err(PaymentError::Payload)),
-                "{body}"
-            );
+        for body in ["", "[]", "{}", "\u{0}", r#"{"id": "", "type": "x", "data": {"object": {}}}"#] {
+            assert!(matches!(Event::parse(body.as_bytes()), Err(PaymentError::Payload)), "{body}");
         }
         assert!(matches!(Event::parse(&[0xff, 0xfe]), Err(PaymentError::Payload)));
     }

@@ -49,13 +49,8 @@ impl PaymentService for Grpc {
         request: Request<pb::CreateCheckoutRequest>,
     ) -> Result<Response<pb::CreateCheckoutResponse>, Status> {
         let user = self.gatekeeper.user(request.metadata()).await?;
-        let order = self
-            .checkout
-            .create(&user.user_id, &request.get_ref().document_id)
-            .await?;
-        Ok(Response::new(pb::CreateCheckoutResponse {
-            order: Some(convert::order(order)),
-        }))
+        let order = self.checkout.create(&user.user_id, &request.get_ref().document_id).await?;
+        Ok(Response::new(pb::CreateCheckoutResponse { order: Some(convert::order(order)) }))
     }
 
     async fn handle_webhook(
@@ -63,10 +58,7 @@ impl PaymentService for Grpc {
         request: Request<pb::HandleWebhookRequest>,
     ) -> Result<Response<pb::HandleWebhookResponse>, Status> {
         let request = request.get_ref();
-        let verdict = self
-            .webhook
-            .handle(&request.payload, request.signature.as_deref())
-            .await?;
+        let verdict = self.webhook.handle(&request.payload, request.signature.as_deref()).await?;
         Ok(Response::new(convert::verdict(verdict)))
     }
 
@@ -75,13 +67,8 @@ impl PaymentService for Grpc {
         request: Request<pb::GetOrderRequest>,
     ) -> Result<Response<pb::GetOrderResponse>, Status> {
         let user = self.gatekeeper.user(request.metadata()).await?;
-        let order = self
-            .orders
-            .get(&user.user_id, &request.get_ref().order_id)
-            .await?;
-        Ok(Response::new(pb::GetOrderResponse {
-            order: Some(convert::order(order)),
-        }))
+        let order = self.orders.get(&user.user_id, &request.get_ref().order_id).await?;
+        Ok(Response::new(pb::GetOrderResponse { order: Some(convert::order(order)) }))
     }
 
     async fn list_orders(
@@ -90,10 +77,7 @@ impl PaymentService for Grpc {
     ) -> Result<Response<pb::ListOrdersResponse>, Status> {
         let user = self.gatekeeper.user(request.metadata()).await?;
         let request = request.get_ref();
-        let page = self
-            .orders
-            .list(&user.user_id, request.page_size, &request.page_token)
-            .await?;
+        let page = self.orders.list(&user.user_id, request.page_size, &request.page_token).await?;
         Ok(Response::new(convert::page(page)))
     }
 
@@ -105,12 +89,7 @@ impl PaymentService for Grpc {
         let request = request.get_ref();
         let outcome = convert::outcome(request.outcome())
             .ok_or_else(|| PaymentError::Invalid(vec![Violation::new("outcome", Rule::Missing)]))?;
-        let status = self
-            .settlement
-            .settle(&request.order_id, &request.job_id, outcome)
-            .await?;
-        Ok(Response::new(pb::SettleOrderResponse {
-            status: convert::status(status).into(),
-        }))
+        let status = self.settlement.settle(&request.order_id, &request.job_id, outcome).await?;
+        Ok(Response::new(pb::SettleOrderResponse { status: convert::status(status).into() }))
     }
 }

@@ -57,16 +57,8 @@ pub(crate) async fn post(
     };
     // i64::MIN has no opposite; no provider sends it.
     let credit = posting.amount_minor.checked_neg().unwrap_or(i64::MAX);
-    let rows = [
-        row(posting.debit, posting.amount_minor),
-        row(posting.credit, credit),
-    ];
-    let conflict = OnConflict::columns([ledger::Column::EventKey, ledger::Column::Account])
-        .do_nothing()
-        .to_owned();
-    ledger::Entity::insert_many(rows)
-        .on_conflict(conflict)
-        .exec_without_returning(txn)
-        .await
-        .map(|_| ())
+    let rows = [row(posting.debit, posting.amount_minor), row(posting.credit, credit)];
+    let conflict =
+        OnConflict::columns([ledger::Column::EventKey, ledger::Column::Account]).do_nothing().to_owned();
+    ledger::Entity::insert_many(rows).on_conflict(conflict).exec_without_returning(txn).await.map(|_| ())
 }

@@ -89,24 +89,15 @@ pub async fn serve(
 ) -> Result<(), StartError> {
     let database = quire_database::open(&config.database).await?;
     if config.migrate {
-        database
-            .migrate::<PaymentMigrator>()
-            .await
-            .map_err(StartError::Migration)?;
+        database.migrate::<PaymentMigrator>().await.map_err(StartError::Migration)?;
     }
     let keys = RemoteKeys::new(channel(&config.auth_url)?);
     let gatekeeper = Gatekeeper::new(world.clone(), Arc::new(keys), &config.master);
     let identity = ServiceIdentity::new(NAME, world.clone(), &config.master);
-    let peers = Peers::new(
-        channel(&config.document_url)?,
-        channel(&config.job_url)?,
-        identity,
-    );
+    let peers = Peers::new(channel(&config.document_url)?, channel(&config.job_url)?, identity);
     let provider = Stripe::new(&config.provider, world.clone())?;
     let seen = match &config.redis_url {
-        Some(url) => SeenKeys::connect(url.expose_secret())
-            .await
-            .map_err(|_| StartError::Redis)?,
+        Some(url) => SeenKeys::connect(url.expose_secret()).await.map_err(|_| StartError::Redis)?,
         None => SeenKeys::None,
     };
     let wake = Arc::new(Notify::new());
@@ -128,26 +119,14 @@ pub async fn serve(
         seen,
         wake: wake.clone(),
     };
-    let settlement = Settlement {
-        database: database.clone(),
-        world: world.clone(),
-        wake: wake.clone(),
-    };
-    let relay = Relay {
-        database: database.clone(),
-        world: world.clone(),
-        provider,
-        peers,
-        wake,
-    };
+    let settlement = Settlement { database: database.clone(), world: world.clone(), wake: wake.clone() };
+    let relay = Relay { database: database.clone(), world: world.clone(), provider, peers, wake };
     let service = grpc::Grpc {
         gatekeeper,
         pricing: config.pricing,
         checkout: checkout.clone(),
         webhook,
-        orders: Orders {
-            database: database.clone(),
-        },
+        orders: Orders { database: database.clone() },
         settlement,
     };
 
@@ -157,16 +136,10 @@ pub async fn serve(
     background.spawn(sweep::run(checkout, shutdown.clone()));
 
     let checked = database.clone();
-    let server = Server::new(NAME, world, listener)
-        .add(PaymentServiceServer::new(service))
-        .ready(move || {
+    let server =
+        Server::new(NAME, world, listener).add(PaymentServiceServer::new(service)).ready(move || {
             let database = checked.clone();
-            async move {
-                database
-                    .check::<PaymentMigrator>()
-                    .await
-                    .map_err(|error| error.to_string())
-            }
+            async move { database.check::<PaymentMigrator>().await.map_err(|error| error.to_string()) }
         });
     server.run(shutdown.clone()).await?;
     shutdown.cancel();

@@ -24,9 +24,7 @@ impl Orders {
     /// An order of the user. Somebody else's is as unknown as one that does not exist.
     pub(crate) async fn get(&self, user_id: &str, order_id: &str) -> Result<Order, PaymentError> {
         let order = store::order(self.database.reader(), order_id).await?;
-        order
-            .filter(|order| order.user_id == user_id)
-            .ok_or(PaymentError::OrderNotFound)
+        order.filter(|order| order.user_id == user_id).ok_or(PaymentError::OrderNotFound)
     }
 
     /// At most `page_size` orders, 0 for the default; more than 100 are never answered. `token` is the id of the
@@ -38,9 +36,7 @@ impl Orders {
         token: &str,
     ) -> Result<Page, PaymentError> {
         let mut violations: Vec<Violation> =
-            Violation::range("page_size", page_size.into(), 0, i32::MAX.into())
-                .into_iter()
-                .collect();
+            Violation::range("page_size", page_size.into(), 0, i32::MAX.into()).into_iter().collect();
         let plain = |byte: u8| byte.is_ascii_hexdigit() || byte == b'-';
         let ours = token.is_empty() || (token.len() == 36 && token.bytes().all(plain));
         if !ours {
@@ -50,11 +46,7 @@ impl Orders {
         if !violations.is_empty() {
             return Err(PaymentError::Invalid(violations));
         }
-        let size = if page_size == 0 {
-            DEFAULT_PAGE
-        } else {
-            page_size.min(LARGEST_PAGE)
-        };
+        let size = if page_size == 0 { DEFAULT_PAGE } else { page_size.min(LARGEST_PAGE) };
         let size = usize::try_from(size).unwrap_or_default();
         let before = Some(token).filter(|token| !token.is_empty());
         // One more than asked for tells whether there is a next page.

@@ -26,16 +26,9 @@ const MAX_ATTEMPTS: i32 = 50;
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Task {
-    StartJob {
-        user_id: String,
-        pages: i32,
-    },
+    StartJob { user_id: String, pages: i32 },
     ReleaseDocument,
-    Refund {
-        payment_id: String,
-        amount_minor: i64,
-        currency: String,
-    },
+    Refund { payment_id: String, amount_minor: i64, currency: String },
 }
 
 impl Task {
@@ -74,10 +67,7 @@ pub(crate) async fn enqueue(
         last_error: Set(String::new()),
     };
     let conflict = OnConflict::column(outbox::Column::Intent).do_nothing().to_owned();
-    outbox::Entity::insert(row)
-        .on_conflict(conflict)
-        .exec_without_returning(txn)
-        .await?;
+    outbox::Entity::insert(row).on_conflict(conflict).exec_without_returning(txn).await?;
     Ok(())
 }
 
@@ -86,12 +76,7 @@ pub(crate) async fn enqueue(
 pub(crate) async fn claim(database: &Database, limit: u64) -> Result<Vec<Row>, DbErr> {
     // Most of the time nothing is due, and then no write transaction is needed to find out.
     let now = quire_database::now(database.reader()).await?.unix_micros();
-    if outbox::Entity::find()
-        .filter(due(now))
-        .one(database.reader())
-        .await?
-        .is_none()
-    {
+    if outbox::Entity::find().filter(due(now)).one(database.reader()).await?.is_none() {
         return Ok(Vec::new());
     }
     let txn = database.begin_write().await?;
@@ -152,12 +137,7 @@ pub(crate) async fn postpone(
             "outbox task keeps failing"
         );
     } else {
-        tracing::warn!(
-            intent = row.intent,
-            attempts = row.attempts,
-            error,
-            "outbox task failed"
-        );
+        tracing::warn!(intent = row.intent, attempts = row.attempts, error, "outbox task failed");
     }
     let txn = database.begin_write().await?;
     let now = quire_database::now(&txn).await?;

@@ -24,11 +24,7 @@ pub(crate) struct Peers {
 
 impl Peers {
     pub(crate) fn new(documents: Channel, jobs: Channel, identity: ServiceIdentity) -> Self {
-        Self {
-            documents: DocumentServiceClient::new(documents),
-            jobs: JobServiceClient::new(jobs),
-            identity,
-        }
+        Self { documents: DocumentServiceClient::new(documents), jobs: JobServiceClient::new(jobs), identity }
     }
 
     /// Checks that a document can be ordered by a user, and keeps it from being changed.
@@ -47,10 +43,7 @@ impl Peers {
         let request = self.signed(message);
         let mut client = self.documents.clone();
         let answer = client.prepare_order(request);
-        let answer = answer
-            .instrument(span("PrepareOrder"))
-            .await
-            .map_err(|status| Fault::from(&status))?;
+        let answer = answer.instrument(span("PrepareOrder")).await.map_err(|status| Fault::from(&status))?;
         answer.into_inner().document.ok_or_else(Fault::internal)
     }
 
@@ -59,15 +52,10 @@ impl Peers {
     /// # Errors
     /// The document service's own fault.
     pub(crate) async fn release_order(&self, document_id: &str) -> Result<(), Fault> {
-        let message = document::ReleaseOrderRequest {
-            document_id: document_id.to_owned(),
-        };
+        let message = document::ReleaseOrderRequest { document_id: document_id.to_owned() };
         let request = self.signed(message);
         let mut client = self.documents.clone();
-        let answer = client
-            .release_order(request)
-            .instrument(span("ReleaseOrder"))
-            .await;
+        let answer = client.release_order(request).instrument(span("ReleaseOrder")).await;
         match answer.map_err(|status| Fault::from(&status)) {
             Ok(_) => Ok(()),
             Err(fault) if fault.kind == Kind::NotFound => Ok(()),
@@ -83,10 +71,7 @@ impl Peers {
         let request = self.signed(message);
         let mut client = self.jobs.clone();
         let answer = client.start_job(request);
-        let answer = answer
-            .instrument(span("StartJob"))
-            .await
-            .map_err(|status| Fault::from(&status))?;
+        let answer = answer.instrument(span("StartJob")).await.map_err(|status| Fault::from(&status))?;
         Ok(answer.into_inner().job_id)
     }
 

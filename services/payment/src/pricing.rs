@@ -34,25 +34,15 @@ impl Pricing {
     /// `pages` is missing or outside 1..=`max_pages`.
     pub fn quote(&self, pages: Option<i32>) -> Result<Quote, PaymentError> {
         let Some(pages) = pages else {
-            return Err(PaymentError::Invalid(vec![Violation::new(
-                "pages",
-                Rule::Missing,
-            )]));
+            return Err(PaymentError::Invalid(vec![Violation::new("pages", Rule::Missing)]));
         };
         if let Some(violation) = Violation::range("pages", pages.into(), 1, self.max_pages.into()) {
             return Err(PaymentError::Invalid(vec![violation]));
         }
-        let total_minor = self
-            .page_minor
-            .checked_mul(pages.into())
-            .filter(|total| *total <= MAX_AMOUNT_MINOR);
+        let total_minor =
+            self.page_minor.checked_mul(pages.into()).filter(|total| *total <= MAX_AMOUNT_MINOR);
         let total_minor = total_minor.ok_or(PaymentError::TooExpensive)?;
-        Ok(Quote {
-            pages,
-            unit_minor: self.page_minor,
-            total_minor,
-            currency: self.currency,
-        })
+        Ok(Quote { pages, unit_minor: self.page_minor, total_minor, currency: self.currency })
     }
 }
 
@@ -62,12 +52,7 @@ mod tests {
 
     fn pricing(page_minor: i64) -> Pricing {
         let currency = Currency::parse("EUR").unwrap();
-        Pricing {
-            page_minor,
-            currency,
-            min_pages: 3,
-            max_pages: 1000,
-        }
+        Pricing { page_minor, currency, min_pages: 3, max_pages: 1000 }
     }
 
     #[test]
@@ -97,13 +82,7 @@ mod tests {
 
     #[test]
     fn a_total_that_the_provider_cannot_take_is_refused_instead_of_wrapped() {
-        assert!(matches!(
-            pricing(i64::MAX).quote(Some(2)),
-            Err(PaymentError::TooExpensive)
-        ));
-        assert!(matches!(
-            pricing(100_000).quote(Some(1000)),
-            Err(PaymentError::TooExpensive)
-        ));
+        assert!(matches!(pricing(i64::MAX).quote(Some(2)), Err(PaymentError::TooExpensive)));
+        assert!(matches!(pricing(100_000).quote(Some(1000)), Err(PaymentError::TooExpensive)));
     }
 }

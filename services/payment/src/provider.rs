@@ -71,12 +71,7 @@ impl Stripe {
         }
         let http = builder.build().map_err(|_| ProviderError::Client)?;
         let base = settings.url.as_str().trim_end_matches('/').to_owned();
-        Ok(Self {
-            http,
-            base,
-            api_key: settings.api_key.clone(),
-            world,
-        })
+        Ok(Self { http, base, api_key: settings.api_key.clone(), world })
     }
 
     /// Opens a hosted checkout. The same key and form answer the same session.
@@ -95,8 +90,7 @@ impl Stripe {
     pub(crate) async fn retrieve_checkout_session(&self, id: &str) -> Result<CheckoutSession, ProviderError> {
         let id: String = url::form_urlencoded::byte_serialize(id.as_bytes()).collect();
         let path = format!("/v1/checkout/sessions/{id}");
-        self.patiently("retrieve_checkout_session", || self.request(Method::GET, &path))
-            .await
+        self.patiently("retrieve_checkout_session", || self.request(Method::GET, &path)).await
     }
 
     /// Sends money back. One try: the caller keeps the wish and repeats it with the same key.
@@ -151,12 +145,7 @@ impl Stripe {
                 return Err(error);
             }
             let jitter = full_jitter(&self.world, FIRST_WAIT, LONGEST_WAIT, attempt);
-            tokio::time::sleep(
-                error
-                    .retry_after()
-                    .map_or(jitter, |asked| asked.min(LONGEST_WAIT)),
-            )
-            .await;
+            tokio::time::sleep(error.retry_after().map_or(jitter, |asked| asked.min(LONGEST_WAIT))).await;
         }
     }
 
@@ -187,9 +176,7 @@ impl Stripe {
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.http
-            .request(method, format!("{}{path}", self.base))
-            .bearer_auth(self.api_key.expose_secret())
+        self.http.request(method, format!("{}{path}", self.base)).bearer_auth(self.api_key.expose_secret())
     }
 }
 

@@ -41,14 +41,8 @@ pub(crate) struct Relay {
 /// What a task has brought about.
 enum Effect {
     Nothing,
-    JobStarted {
-        job_id: String,
-    },
-    Refunded {
-        payment_id: String,
-        amount_minor: i64,
-        currency: String,
-    },
+    JobStarted { job_id: String },
+    Refunded { payment_id: String, amount_minor: i64, currency: String },
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -87,9 +81,8 @@ impl Relay {
     }
 
     async fn deliver(&self, row: &Row) {
-        let sent = tokio::time::timeout(SEND_DEADLINE, self.send(row))
-            .await
-            .unwrap_or(Err(SendError::Deadline));
+        let sent =
+            tokio::time::timeout(SEND_DEADLINE, self.send(row)).await.unwrap_or(Err(SendError::Deadline));
         let outcome = match sent {
             Ok(effect) => self.record(row, effect).await,
             Err(error) => outbox::postpone(&self.database, &self.world, row, &error.to_string())
@@ -115,28 +108,13 @@ impl Relay {
                 Ok(Effect::JobStarted { job_id })
             }
             Task::ReleaseDocument => {
-                self.peers
-                    .release_order(&row.document_id)
-                    .await
-                    .map_err(SendError::Peer)?;
+                self.peers.release_order(&row.document_id).await.map_err(SendError::Peer)?;
                 Ok(Effect::Nothing)
             }
-            Task::Refund {
-                payment_id,
-                amount_minor,
-                currency,
-            } => {
-                let refund = RefundRequest {
-                    payment_id: &payment_id,
-                    amount_minor,
-                    order_id: &row.order_id,
-                };
+            Task::Refund { payment_id, amount_minor, currency } => {
+                let refund = RefundRequest { payment_id: &payment_id, amount_minor, order_id: &row.order_id };
                 self.provider.refund(&row.intent, refund).await?;
-                Ok(Effect::Refunded {
-                    payment_id,
-                    amount_minor,
-                    currency,
-                })
+                Ok(Effect::Refunded { payment_id, amount_minor, currency })
             }
         }
     }
@@ -147,10 +125,7 @@ impl Relay {
         match effect {
             Effect::Nothing => {}
             Effect::JobStarted { job_id } => {
-                let columns = orders::ActiveModel {
-                    job_id: Set(Some(job_id)),
-                    ..Default::default()
-                };
+                let columns = orders::ActiveModel { job_id: Set(Some(job_id)), ..Default::default() };
                 orders::Entity::update_many()
                     .set(columns)
                     .filter(orders::Column::Id.eq(&row.order_id))
@@ -158,11 +133,7 @@ impl Relay {
                     .exec(&txn)
                     .await?;
             }
-            Effect::Refunded {
-                payment_id,
-                amount_minor,
-                currency,
-            } => {
+            Effect::Refunded { payment_id, amount_minor, currency } => {
                 self.refunded(&txn, row, &payment_id).await?;
                 let posting = Posting {
                     key: format!("refund:{payment_id}"),
@@ -196,14 +167,8 @@ impl Relay {
         };
         let own = order.provider_payment_id.as_deref() == Some(payment_id);
         if own && order.status == OrderStatus::RefundPending {
-            let scene = Scene {
-                txn,
-                world: &self.world,
-                actor: "relay",
-            };
-            scene
-                .advance(&order, orders::ActiveModel::default(), OrderStatus::Refunded, "")
-                .await?;
+            let scene = Scene { txn, world: &self.world, actor: "relay" };
+            scene.advance(&order, orders::ActiveModel::default(), OrderStatus::Refunded, "").await?;
         }
         Ok(())
     }

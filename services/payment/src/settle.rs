@@ -40,9 +40,7 @@ impl Settlement {
         outcome: Outcome,
     ) -> Result<OrderStatus, PaymentError> {
         let txn = self.database.begin_write().await?;
-        let order = store::lock_order(&txn, order_id)
-            .await?
-            .ok_or(PaymentError::OrderNotFound)?;
+        let order = store::lock_order(&txn, order_id).await?.ok_or(PaymentError::OrderNotFound)?;
         match order.status {
             OrderStatus::Paid => {}
             OrderStatus::Delivered | OrderStatus::RefundPending | OrderStatus::Refunded => {
@@ -55,16 +53,10 @@ impl Settlement {
         if order.job_id.as_deref().is_some_and(|own| own != job_id) {
             return Err(PaymentError::OtherJob);
         }
-        let scene = Scene {
-            txn: &txn,
-            world: &self.world,
-            actor: "background-job",
-        };
+        let scene = Scene { txn: &txn, world: &self.world, actor: "background-job" };
         let status = match outcome {
             Outcome::Delivered => {
-                scene
-                    .advance(&order, job_columns(job_id), OrderStatus::Delivered, "")
-                    .await?;
+                scene.advance(&order, job_columns(job_id), OrderStatus::Delivered, "").await?;
                 OrderStatus::Delivered
             }
             Outcome::Failed => self.refund(&scene, &order, "JOB_FAILED").await?,
@@ -88,8 +80,5 @@ impl Settlement {
 
 /// The job may end before the relay has heard that it began.
 fn job_columns(job_id: &str) -> ActiveModel {
-    ActiveModel {
-        job_id: Set(Some(job_id.to_owned())),
-        ..Default::default()
-    }
+    ActiveModel { job_id: Set(Some(job_id.to_owned())), ..Default::default() }
 }

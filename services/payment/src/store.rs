@@ -16,10 +16,8 @@ use entity::{audit, outbox};
 /// Inserts an order unless the document has a live one. Tells whether it did.
 pub(crate) async fn insert_order(txn: &DatabaseTransaction, order: &orders::Model) -> Result<bool, DbErr> {
     let insert = orders::Entity::insert(order.clone().into_active_model());
-    let rows = insert
-        .on_conflict(OnConflict::new().do_nothing().to_owned())
-        .exec_without_returning(txn)
-        .await?;
+    let rows =
+        insert.on_conflict(OnConflict::new().do_nothing().to_owned()).exec_without_returning(txn).await?;
     Ok(rows == 1)
 }
 
@@ -59,11 +57,7 @@ pub(crate) async fn orders_of_user(
         select = select.filter(orders::Column::Id.lt(before));
     }
     // UUIDv7: the order of ids is the order of time.
-    select
-        .order_by_desc(orders::Column::Id)
-        .limit(limit)
-        .all(connection)
-        .await
+    select.order_by_desc(orders::Column::Id).limit(limit).all(connection).await
 }
 
 /// Open orders whose time was up before `moment`.
@@ -128,10 +122,7 @@ pub(crate) async fn audit(
         detail: Set(step.detail.to_owned()),
         at: Set(world.now().unix_micros()),
     };
-    audit::Entity::insert(row)
-        .exec_without_returning(txn)
-        .await
-        .map(|_| ())
+    audit::Entity::insert(row).exec_without_returning(txn).await.map(|_| ())
 }
 
 /// Inserts an event unless it is there. Tells whether it did. A concurrent insert of the same event is waited
@@ -146,10 +137,7 @@ pub(crate) async fn event_is_stored(
     connection: &impl ConnectionTrait,
     event_id: &str,
 ) -> Result<bool, DbErr> {
-    Ok(inbox::Entity::find_by_id(event_id)
-        .one(connection)
-        .await?
-        .is_some())
+    Ok(inbox::Entity::find_by_id(event_id).one(connection).await?.is_some())
 }
 
 pub(crate) async fn finish_event(

@@ -78,10 +78,7 @@ fn contradiction(order: &Order, payment: &Payment) -> Option<&'static str> {
 
 /// Whether a session is the order's, as far as is known: after a crash its id may not be stored yet.
 fn is_its_session(order: &Order, session_id: &str) -> bool {
-    order
-        .checkout_session_id
-        .as_deref()
-        .is_none_or(|own| own == session_id)
+    order.checkout_session_id.as_deref().is_none_or(|own| own == session_id)
 }
 
 #[cfg(test)]
@@ -91,10 +88,7 @@ mod tests {
     use super::*;
 
     fn order(status: OrderStatus) -> Order {
-        let paid = !matches!(
-            status,
-            OrderStatus::Open | OrderStatus::Processing | OrderStatus::Expired
-        );
+        let paid = !matches!(status, OrderStatus::Open | OrderStatus::Processing | OrderStatus::Expired);
         Order {
             id: "o".into(),
             document_id: "d".into(),
@@ -116,22 +110,14 @@ mod tests {
     }
 
     fn payment(id: &str, amount_minor: i64, currency: &str) -> Payment {
-        Payment {
-            id: id.into(),
-            amount_minor,
-            currency: currency.into(),
-        }
+        Payment { id: id.into(), amount_minor, currency: currency.into() }
     }
 
     fn notices() -> Vec<Notice> {
         let mut notices = vec![Notice::Processing, Notice::Incomplete];
         for session_id in ["cs_1", "cs_2"] {
-            notices.push(Notice::Expired {
-                session_id: session_id.into(),
-            });
-            notices.push(Notice::Failed {
-                session_id: session_id.into(),
-            });
+            notices.push(Notice::Expired { session_id: session_id.into() });
+            notices.push(Notice::Failed { session_id: session_id.into() });
         }
         for id in ["pi_1", "pi_2"] {
             for (amount, currency) in [(600, "EUR"), (599, "EUR"), (601, "EUR"), (0, "EUR"), (600, "USD")] {
@@ -176,11 +162,7 @@ mod tests {
                 let decision = decide(order, &notice);
                 let mut next = order.clone();
                 next.status = target(order.status, &decision);
-                assert!(
-                    rank(next.status) >= rank(order.status),
-                    "{:?} {notice:?}",
-                    order.status
-                );
+                assert!(rank(next.status) >= rank(order.status), "{:?} {notice:?}", order.status);
                 let paid = u32::from(matches!(decision, Decision::Pay(_)));
                 if let Decision::Pay(payment)
                 | Decision::RefundLate(payment)
@@ -206,16 +188,10 @@ mod tests {
         }
         let low = Notice::Paid(payment("pi_1", 599, "EUR"));
         let decision = decide(&order(OrderStatus::Open), &low);
-        assert!(matches!(
-            decision,
-            Decision::QuarantineOrder(_, "AMOUNT_MISMATCH")
-        ));
+        assert!(matches!(decision, Decision::QuarantineOrder(_, "AMOUNT_MISMATCH")));
         let dollars = Notice::Paid(payment("pi_1", 600, "USD"));
         let decision = decide(&order(OrderStatus::Processing), &dollars);
-        assert!(matches!(
-            decision,
-            Decision::QuarantineOrder(_, "CURRENCY_MISMATCH")
-        ));
+        assert!(matches!(decision, Decision::QuarantineOrder(_, "CURRENCY_MISMATCH")));
     }
 
     #[test]
@@ -231,19 +207,11 @@ mod tests {
 
     #[test]
     fn only_its_own_session_expires_an_order() {
-        let expired = |id: &str| Notice::Expired {
-            session_id: id.into(),
-        };
+        let expired = |id: &str| Notice::Expired { session_id: id.into() };
         let open = order(OrderStatus::Open);
         assert_eq!(decide(&open, &expired("cs_2")), Decision::Nothing);
         assert!(matches!(decide(&open, &expired("cs_1")), Decision::Expire(_)));
-        assert_eq!(
-            decide(&order(OrderStatus::Paid), &expired("cs_1")),
-            Decision::Nothing
-        );
-        assert_eq!(
-            decide(&order(OrderStatus::Processing), &expired("cs_1")),
-            Decision::Nothing
-        );
+        assert_eq!(decide(&order(OrderStatus::Paid), &expired("cs_1")), Decision::Nothing);
+        assert_eq!(decide(&order(OrderStatus::Processing), &expired("cs_1")), Decision::Nothing);
     }
 }

@@ -35,10 +35,7 @@ pub(crate) struct Webhook {
 /// What became of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    Stored {
-        status: InboxStatus,
-        reason: &'static str,
-    },
+    Stored { status: InboxStatus, reason: &'static str },
     Duplicate,
 }
 
@@ -50,9 +47,7 @@ impl Webhook {
     /// is stored.
     pub(crate) async fn handle(&self, body: &[u8], signature: Option<&str>) -> Result<Verdict, PaymentError> {
         if body.len() > MAX_BODY_BYTES {
-            return Err(PaymentError::BodyTooLarge {
-                limit: MAX_BODY_BYTES,
-            });
+            return Err(PaymentError::BodyTooLarge { limit: MAX_BODY_BYTES });
         }
         if let Err(error) = self.verifier.verify(body, signature, self.world.now()) {
             tracing::warn!(reason = error.reason(), "webhook refused");
@@ -77,10 +72,7 @@ impl Webhook {
             self.seen.remember(&key, SEEN_FOR).await;
         }
         tracing::info!(event = event.id, kind = event.kind, status = ?applied.status, reason = applied.reason, "webhook stored");
-        Ok(Verdict::Stored {
-            status: applied.status,
-            reason: applied.reason,
-        })
+        Ok(Verdict::Stored { status: applied.status, reason: applied.reason })
     }
 
     /// Nothing: the event was stored before.
@@ -108,11 +100,7 @@ impl Webhook {
             return Ok(None);
         }
         let applied = match &event.subject {
-            Subject::Ignored(reason) => Applied {
-                status: InboxStatus::Ignored,
-                reason,
-                tasks: false,
-            },
+            Subject::Ignored(reason) => Applied { status: InboxStatus::Ignored, reason, tasks: false },
             Subject::Order { order_id, notice } => {
                 let mut order = store::lock_order(txn, order_id).await?;
                 if order.is_none() {
@@ -122,19 +110,9 @@ impl Webhook {
                 }
                 match order {
                     Some(order) => {
-                        Scene {
-                            txn,
-                            world: &self.world,
-                            actor: &event.id,
-                        }
-                        .apply(&order, notice)
-                        .await?
+                        Scene { txn, world: &self.world, actor: &event.id }.apply(&order, notice).await?
                     }
-                    None => Applied {
-                        status: InboxStatus::Parked,
-                        reason: "ORDER_UNKNOWN",
-                        tasks: false,
-                    },
+                    None => Applied { status: InboxStatus::Parked, reason: "ORDER_UNKNOWN", tasks: false },
                 }
             }
         };
@@ -160,13 +138,7 @@ pub(crate) async fn wake_parked(
         let Some(order) = store::lock_order(txn, order_id).await? else {
             continue;
         };
-        let applied = Scene {
-            txn,
-            world,
-            actor: &event.id,
-        }
-        .apply(&order, notice)
-        .await?;
+        let applied = Scene { txn, world, actor: &event.id }.apply(&order, notice).await?;
         store::finish_event(txn, &event.id, applied.status, applied.reason).await?;
         tasks |= applied.tasks;
     }
@@ -247,20 +219,13 @@ mod tests {
     }
 
     async fn status(webhook: &Webhook, order: &Order) -> OrderStatus {
-        store::order(webhook.database.reader(), &order.id)
-            .await
-            .unwrap()
-            .unwrap()
-            .status
+        store::order(webhook.database.reader(), &order.id).await.unwrap().unwrap().status
     }
 
     async fn a_parked_event_is_applied_when_its_order_is_created(backend: Backend) {
         let (webhook, _file) = webhook(backend).await;
         let order = order(&webhook.world);
-        let parked = Verdict::Stored {
-            status: InboxStatus::Parked,
-            reason: "ORDER_UNKNOWN",
-        };
+        let parked = Verdict::Stored { status: InboxStatus::Parked, reason: "ORDER_UNKNOWN" };
         assert_eq!(deliver(&webhook, &order).await, parked);
         create(&webhook, &order).await;
         assert_eq!(status(&webhook, &order).await, OrderStatus::Paid);

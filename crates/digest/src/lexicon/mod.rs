@@ -76,11 +76,7 @@ impl Ear {
         };
         let own = count(own);
         tokens.len() >= 12
-            && self
-                .stop
-                .iter()
-                .map(|(_, stop)| count(stop))
-                .any(|other| other >= 5 && other > own * 2)
+            && self.stop.iter().map(|(_, stop)| count(stop)).any(|other| other >= 5 && other > own * 2)
     }
 }
 

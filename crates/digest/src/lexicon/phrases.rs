@@ -31,24 +31,9 @@ pub fn phrases(language: &str) -> &'static Phrases {
 
 const ENGLISH: Phrases = Phrases {
     marks: ("“", "”"),
-    opening: &[
-        "{} says:",
-        "{} describes it as follows:",
-        "From {}:",
-        "In the words of {}:",
-    ],
-    turning: &[
-        "On this point, {} says:",
-        "{} adds:",
-        "{} puts it this way:",
-        "In {} we read:",
-    ],
-    continuing: &[
-        "{} goes on:",
-        "Further on, {} says:",
-        "{} continues:",
-        "The same source also says:",
-    ],
+    opening: &["{} says:", "{} describes it as follows:", "From {}:", "In the words of {}:"],
+    turning: &["On this point, {} says:", "{} adds:", "{} puts it this way:", "In {} we read:"],
+    continuing: &["{} goes on:", "Further on, {} says:", "{} continues:", "The same source also says:"],
     disclosure: "Composed without a language model: every excerpt is a word-for-word quotation with its source and page.",
     pages: ["1 page", "{} pages", "{} pages"],
     without_pages: "Text without page numbers",
@@ -56,18 +41,8 @@ const ENGLISH: Phrases = Phrases {
 
 const GERMAN: Phrases = Phrases {
     marks: ("„", "“"),
-    opening: &[
-        "{} schreibt:",
-        "{} beschreibt es so:",
-        "Aus {}:",
-        "In {} heißt es:",
-    ],
-    turning: &[
-        "Dazu schreibt {}:",
-        "{} ergänzt:",
-        "{} formuliert es so:",
-        "In {} liest man:",
-    ],
+    opening: &["{} schreibt:", "{} beschreibt es so:", "Aus {}:", "In {} heißt es:"],
+    turning: &["Dazu schreibt {}:", "{} ergänzt:", "{} formuliert es so:", "In {} liest man:"],
     continuing: &[
         "{} fährt fort:",
         "An anderer Stelle schreibt {}:",
@@ -81,23 +56,9 @@ const GERMAN: Phrases = Phrases {
 
 const FRENCH: Phrases = Phrases {
     marks: ("« ", " »"),
-    opening: &[
-        "{} indique :",
-        "{} le décrit ainsi :",
-        "Extrait de {} :",
-        "Selon {} :",
-    ],
-    turning: &[
-        "À ce sujet, {} indique :",
-        "{} ajoute :",
-        "{} le formule ainsi :",
-        "On lit dans {} :",
-    ],
-    continuing: &[
-        "{} poursuit :",
-        "Plus loin, {} indique :",
-        "La même source ajoute :",
-    ],
+    opening: &["{} indique :", "{} le décrit ainsi :", "Extrait de {} :", "Selon {} :"],
+    turning: &["À ce sujet, {} indique :", "{} ajoute :", "{} le formule ainsi :", "On lit dans {} :"],
+    continuing: &["{} poursuit :", "Plus loin, {} indique :", "La même source ajoute :"],
     disclosure: "Composé sans modèle de langage : chaque extrait est une citation mot pour mot avec sa source et sa page.",
     pages: ["1 page", "{} pages", "{} pages"],
     without_pages: "Texte sans numéros de page",
@@ -106,17 +67,8 @@ const FRENCH: Phrases = Phrases {
 const ITALIAN: Phrases = Phrases {
     marks: ("«", "»"),
     opening: &["{} afferma:", "{} lo descrive così:", "Da {}:", "Secondo {}:"],
-    turning: &[
-        "Su questo punto {} afferma:",
-        "{} aggiunge:",
-        "{} si esprime così:",
-        "In {} si legge:",
-    ],
-    continuing: &[
-        "{} prosegue:",
-        "Più avanti {} afferma:",
-        "La stessa fonte aggiunge:",
-    ],
+    turning: &["Su questo punto {} afferma:", "{} aggiunge:", "{} si esprime così:", "In {} si legge:"],
+    continuing: &["{} prosegue:", "Più avanti {} afferma:", "La stessa fonte aggiunge:"],
     disclosure: "Composto senza modello linguistico: ogni estratto è una citazione parola per parola con fonte e pagina.",
     pages: ["1 pagina", "{} pagine", "{} pagine"],
     without_pages: "Testo senza numeri di pagina",
@@ -125,12 +77,7 @@ const ITALIAN: Phrases = Phrases {
 const SPANISH: Phrases = Phrases {
     marks: ("«", "»"),
     opening: &["{} dice:", "{} lo describe así:", "De {}:", "Según {}:"],
-    turning: &[
-        "Sobre este punto, {} dice:",
-        "{} añade:",
-        "{} lo expresa así:",
-        "En {} se lee:",
-    ],
+    turning: &["Sobre este punto, {} dice:", "{} añade:", "{} lo expresa así:", "En {} se lee:"],
     continuing: &["{} continúa:", "Más adelante, {} dice:", "La misma fuente añade:"],
     disclosure: "Compuesto sin modelo de lenguaje: cada extracto es una cita palabra por palabra con su fuente y página.",
     pages: ["1 página", "{} páginas", "{} páginas"],
@@ -151,11 +98,7 @@ const RUSSIAN: Phrases = Phrases {
         "В источнике {} читаем:",
         "Источник {} формулирует это так:",
     ],
-    continuing: &[
-        "Далее в источнике {}:",
-        "Источник {} продолжает:",
-        "В том же источнике сказано:",
-    ],
+    continuing: &["Далее в источнике {}:", "Источник {} продолжает:", "В том же источнике сказано:"],
     disclosure: "Составлено без языковой модели: каждый отрывок — дословная цитата с указанием источника и страницы.",
     pages: ["{} страница", "{} страницы", "{} страниц"],
     without_pages: "Текст без номеров страниц",
@@ -175,11 +118,7 @@ const UKRAINIAN: Phrases = Phrases {
         "У джерелі {} читаємо:",
         "Джерело {} формулює це так:",
     ],
-    continuing: &[
-        "Далі в джерелі {}:",
-        "Джерело {} продовжує:",
-        "У тому самому джерелі сказано:",
-    ],
+    continuing: &["Далі в джерелі {}:", "Джерело {} продовжує:", "У тому самому джерелі сказано:"],
     disclosure: "Складено без мовної моделі: кожен уривок — дослівна цитата із зазначенням джерела та сторінки.",
     pages: ["{} сторінка", "{} сторінки", "{} сторінок"],
     without_pages: "Текст без номерів сторінок",

@@ -17,11 +17,7 @@ pub(super) type CiteText<'a> = &'a dyn Fn(&crate::Cite) -> String;
 
 /// Writes runs so that they appear with their emphasis and every character literally.
 pub(super) fn inlines(inlines: &[Inline], place: Place, cite_text: CiteText<'_>) -> String {
-    let mut out = Runs {
-        out: String::new(),
-        place,
-        styled_end: false,
-    };
+    let mut out = Runs { out: String::new(), place, styled_end: false };
     for (index, inline) in inlines.iter().enumerate() {
         let next = inlines.get(index + 1).and_then(first_char);
         out.push(inline, next, cite_text);
@@ -83,11 +79,7 @@ impl Runs {
         };
         let start = text.len() - text.trim_start().len();
         let (lead, tail) = (&text[..start], &text[start + inner.len()..]);
-        let before = if lead.is_empty() {
-            self.out.chars().next_back()
-        } else {
-            Some(' ')
-        };
+        let before = if lead.is_empty() { self.out.chars().next_back() } else { Some(' ') };
         let after = if tail.is_empty() { next } else { Some(' ') };
         let opens = first.is_alphanumeric() || before.is_none_or(parts_words);
         let closes = last.is_alphanumeric() || after.is_none_or(parts_words);
@@ -109,18 +101,10 @@ impl Runs {
         }
         let fence = fence(&code, 1);
         // The table reader takes the backslash away again, also inside code.
-        let code = if self.place == Place::Line {
-            code.replace('|', "\\|")
-        } else {
-            code
-        };
+        let code = if self.place == Place::Line { code.replace('|', "\\|") } else { code };
         let blank = code.chars().all(|c| c == ' ');
         let edges = |c: char| code.starts_with(c) || code.ends_with(c);
-        let pad = if !blank && (edges('`') || edges(' ')) {
-            " "
-        } else {
-            ""
-        };
+        let pad = if !blank && (edges('`') || edges(' ')) { " " } else { "" };
         self.out.push_str(&format!("{fence}{pad}{code}{pad}{fence}"));
     }
 }
@@ -138,10 +122,7 @@ fn parts_words(c: char) -> bool {
 }
 
 fn push_text(out: &mut String, text: &str, place: Place) {
-    let blank = out
-        .rsplit('\n')
-        .next()
-        .is_none_or(|line| line.trim_start_matches(' ').is_empty());
+    let blank = out.rsplit('\n').next().is_none_or(|line| line.trim_start_matches(' ').is_empty());
     let mut line_start = blank && place != Place::Line;
     let mut rest = text;
     while let Some(c) = rest.chars().next() {

@@ -116,10 +116,7 @@ impl Reader {
             Tag::Emphasis => self.emphasis += 1,
             Tag::Strong => self.strong += 1,
             Tag::Link { dest_url, .. } | Tag::Image { dest_url, .. } => {
-                self.links.push(OpenLink {
-                    url: dest_url.into_string(),
-                    text: String::new(),
-                });
+                self.links.push(OpenLink { url: dest_url.into_string(), text: String::new() });
             }
             Tag::BlockQuote(_)
             | Tag::TableCell
@@ -175,10 +172,7 @@ impl Reader {
             }
             TagEnd::Table => {
                 if let Some(table) = self.table.take().filter(|_| !self.in_list()) {
-                    self.blocks.push(Block::Table {
-                        header: table.header,
-                        rows: table.rows,
-                    });
+                    self.blocks.push(Block::Table { header: table.header, rows: table.rows });
                 }
             }
             TagEnd::Emphasis => self.emphasis -= 1,
@@ -215,9 +209,7 @@ impl Reader {
     fn inline_code(&mut self, text: &str) {
         match self.links.last_mut() {
             Some(link) => link.text.push_str(text),
-            None => self.push(Inline::Code {
-                text: text.to_owned(),
-            }),
+            None => self.push(Inline::Code { text: text.to_owned() }),
         }
     }
 
@@ -228,9 +220,7 @@ impl Reader {
     /// Inside an item, whose text is one run, a further block starts on a line of its own.
     fn new_line_in_item(&mut self) {
         if self.in_list() && !self.inlines.is_empty() && !self.ends_with_marker() {
-            self.push(Inline::Text {
-                text: "\n".to_owned(),
-            });
+            self.push(Inline::Text { text: "\n".to_owned() });
         }
     }
 
@@ -252,9 +242,7 @@ impl Reader {
         self.new_line_in_item();
         let indent = "– ".repeat(depth - 2);
         let marker = number.map_or_else(|| "–".to_owned(), |number| format!("{number}."));
-        self.push(Inline::Text {
-            text: format!("{indent}{marker}{NESTED_MARKER_END}"),
-        });
+        self.push(Inline::Text { text: format!("{indent}{marker}{NESTED_MARKER_END}") });
     }
 
     fn finish_link(&mut self) {
@@ -274,10 +262,7 @@ impl Reader {
     fn finish_paragraph(&mut self) {
         let inlines = trimmed(std::mem::take(&mut self.inlines));
         if !inlines.is_empty() {
-            self.blocks.push(Block::Paragraph {
-                inlines,
-                optional: None,
-            });
+            self.blocks.push(Block::Paragraph { inlines, optional: None });
         }
     }
 
@@ -318,13 +303,8 @@ impl Reader {
             for (number, inlines) in items {
                 let marker = format!("{}. ", number.unwrap_or_default());
                 let mut numbered = vec![Inline::Text { text: marker }];
-                inlines
-                    .into_iter()
-                    .for_each(|inline| runs::push(&mut numbered, inline));
-                self.blocks.push(Block::Paragraph {
-                    inlines: numbered,
-                    optional: None,
-                });
+                inlines.into_iter().for_each(|inline| runs::push(&mut numbered, inline));
+                self.blocks.push(Block::Paragraph { inlines: numbered, optional: None });
             }
             return;
         }
@@ -357,10 +337,7 @@ mod tests {
     }
 
     fn paragraph(inlines: Vec<Inline>) -> Block {
-        Block::Paragraph {
-            inlines,
-            optional: None,
-        }
+        Block::Paragraph { inlines, optional: None }
     }
 
     #[test]
@@ -376,10 +353,7 @@ mod tests {
             text(" "),
             Inline::Code { text: "e*".into() },
             text(" "),
-            Inline::Link {
-                text: "f g".into(),
-                url: "https://h.example".into(),
-            },
+            Inline::Link { text: "f g".into(), url: "https://h.example".into() },
             text(" i j"),
         ]);
         assert_eq!(blocks, [expected]);
@@ -388,20 +362,14 @@ mod tests {
     #[test]
     fn headings_are_renumbered_from_one_without_gaps() {
         let blocks = blocks_from_markdown("## a\n#### b `c`\n## d\n\n#\n");
-        let heading = |level, text: &str| Block::Heading {
-            level,
-            text: text.into(),
-        };
+        let heading = |level, text: &str| Block::Heading { level, text: text.into() };
         assert_eq!(blocks, [heading(1, "a"), heading(2, "b c"), heading(1, "d")]);
     }
 
     #[test]
     fn nested_lists_become_lines_of_their_item_and_keep_the_outer_numbers() {
         let blocks = blocks_from_markdown("1. a\n   - b\n     1. c\n   - d\n2. e\n\n   f\n");
-        let items = vec![
-            vec![text("a\n–\u{a0}b\n– 1.\u{a0}c\n–\u{a0}d")],
-            vec![text("e\nf")],
-        ];
+        let items = vec![vec![text("a\n–\u{a0}b\n– 1.\u{a0}c\n–\u{a0}d")], vec![text("e\nf")]];
         assert_eq!(blocks, [Block::List { ordered: true, items }]);
     }
 
@@ -417,10 +385,7 @@ mod tests {
         let blocks = blocks_from_markdown("<div>\n<b>x</b>\n</div>\n\na <br> b");
         assert_eq!(
             blocks,
-            [
-                paragraph(vec![text("<div>\n<b>x</b>\n</div>")]),
-                paragraph(vec![text("a <br> b")])
-            ]
+            [paragraph(vec![text("<div>\n<b>x</b>\n</div>")]), paragraph(vec![text("a <br> b")])]
         );
     }
 
@@ -432,13 +397,8 @@ mod tests {
         let expected = [
             paragraph(vec![text("a")]),
             paragraph(vec![text("b")]),
-            Block::Code {
-                text: "let *x*;\n".into(),
-            },
-            Block::Table {
-                header: vec![vec![text("h")], vec![text("i")]],
-                rows: vec![cells],
-            },
+            Block::Code { text: "let *x*;\n".into() },
+            Block::Table { header: vec![vec![text("h")], vec![text("i")]], rows: vec![cells] },
         ];
         assert_eq!(blocks, expected);
     }
@@ -447,9 +407,7 @@ mod tests {
     fn blocks_inside_an_item_keep_every_word() {
         let blocks =
             blocks_from_markdown("- a\n\n  ```\n  x = 1\n  y\n  ```\n  > q\n\n  |h|\n  |-|\n  |c|\n");
-        let [Block::List { items, .. }] = &blocks[..] else {
-            panic!("{blocks:?}")
-        };
+        let [Block::List { items, .. }] = &blocks[..] else { panic!("{blocks:?}") };
         assert_eq!(plain(&items[0]), "a x = 1 y q h;  c;");
     }
 
@@ -458,10 +416,7 @@ mod tests {
         let blocks = blocks_from_markdown("[a](javascript:b) ![c](d.png) [](https://e.example)");
         let expected = vec![
             text("a (javascript:b) c (d.png) "),
-            Inline::Link {
-                text: "https://e.example".into(),
-                url: "https://e.example".into(),
-            },
+            Inline::Link { text: "https://e.example".into(), url: "https://e.example".into() },
         ];
         assert_eq!(blocks, [paragraph(expected)]);
     }
@@ -469,10 +424,7 @@ mod tests {
     #[test]
     fn footnotes_become_paragraphs() {
         let blocks = blocks_from_markdown("a[^n]\n\n[^n]: b\n");
-        assert_eq!(
-            blocks,
-            [paragraph(vec![text("a[n]")]), paragraph(vec![text("[n] b")])]
-        );
+        assert_eq!(blocks, [paragraph(vec![text("a[n]")]), paragraph(vec![text("[n] b")])]);
     }
 
     #[test]

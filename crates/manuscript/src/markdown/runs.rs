@@ -14,11 +14,7 @@ pub(super) fn push(inlines: &mut Vec<Inline>, inline: Inline) {
 
 /// The text of a link with its address, where the address says more.
 pub(super) fn with_url(text: &str, url: &str) -> String {
-    if url.is_empty() || text == url {
-        text.to_owned()
-    } else {
-        format!("{text} ({url})")
-    }
+    if url.is_empty() || text == url { text.to_owned() } else { format!("{text} ({url})") }
 }
 
 /// The text alone, on one line.

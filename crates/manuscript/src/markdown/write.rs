@@ -10,12 +10,7 @@ pub fn book_to_markdown(book: &Book) -> String {
     let labels = Labels::for_language(&book.meta.language);
     let mut out = Writer::new(&book.references, labels);
     out.heading(1, &book.meta.title);
-    for line in book
-        .meta
-        .subtitle
-        .iter()
-        .chain([&book.meta.date, &book.meta.disclosure])
-    {
+    for line in book.meta.subtitle.iter().chain([&book.meta.date, &book.meta.disclosure]) {
         out.block(&escape::text(line, Place::Flow { indent: 0 }));
     }
     for (chapter, number) in book.chapters.iter().zip(1..) {
@@ -64,12 +59,7 @@ struct Writer<'a> {
 
 impl<'a> Writer<'a> {
     fn new(references: &'a [Reference], labels: Labels) -> Self {
-        Self {
-            out: String::new(),
-            references,
-            labels,
-            last_list: None,
-        }
+        Self { out: String::new(), references, labels, last_list: None }
     }
 
     fn block(&mut self, text: &str) {
@@ -123,11 +113,7 @@ impl<'a> Writer<'a> {
     /// `[3, p. 12]`; a source that the references do not name appears by its id.
     fn cite(&self, cite: &Cite) -> String {
         let mut text = String::from("[");
-        match self
-            .references
-            .iter()
-            .position(|reference| reference.id == cite.source)
-        {
+        match self.references.iter().position(|reference| reference.id == cite.source) {
             Some(index) => write!(text, "{}", index + 1).expect("writing to a string cannot fail"),
             None => text.push_str(&escape::text(&cite.source, Place::Line)),
         }
@@ -173,10 +159,7 @@ impl<'a> Writer<'a> {
         let line = |cells: &[Vec<Inline>]| {
             let filler = std::iter::repeat(&[] as &[Inline]);
             let cells = cells.iter().map(Vec::as_slice).chain(filler).take(columns);
-            cells
-                .map(|cell| format!("| {} ", self.inlines(cell, Place::Line)))
-                .collect::<String>()
-                + "|"
+            cells.map(|cell| format!("| {} ", self.inlines(cell, Place::Line))).collect::<String>() + "|"
         };
         let mut lines = vec![line(header), "| --- ".repeat(columns) + "|"];
         lines.extend(rows.iter().map(|row| line(row)));
@@ -196,50 +179,25 @@ mod tests {
     }
 
     fn paragraph(inlines: Vec<Inline>) -> Block {
-        Block::Paragraph {
-            inlines,
-            optional: None,
-        }
+        Block::Paragraph { inlines, optional: None }
     }
 
     fn round_trip(blocks: &[Block]) -> Vec<Block> {
-        let section = Section {
-            title: None,
-            blocks: blocks.to_vec(),
-        };
+        let section = Section { title: None, blocks: blocks.to_vec() };
         blocks_from_markdown(&section_to_markdown(&section, &[], "en"))
     }
 
     #[test]
     fn a_book_shows_title_disclosure_numbers_quotes_and_references() {
-        let cite = Cite {
-            source: "b".into(),
-            page: Some(12),
-        };
-        let quote = Block::Quote {
-            text: "Word *for* word.".into(),
-            cite,
-            optional: Some(3),
-        };
-        let cite = Cite {
-            source: "a".into(),
-            page: None,
-        };
+        let cite = Cite { source: "b".into(), page: Some(12) };
+        let quote = Block::Quote { text: "Word *for* word.".into(), cite, optional: Some(3) };
+        let cite = Cite { source: "a".into(), page: None };
         let cited = paragraph(vec![text("See "), Inline::Cite { cite }, text(".")]);
         let sections = vec![
-            Section {
-                title: None,
-                blocks: vec![cited],
-            },
-            Section {
-                title: Some("Deeper".into()),
-                blocks: vec![quote],
-            },
+            Section { title: None, blocks: vec![cited] },
+            Section { title: Some("Deeper".into()), blocks: vec![quote] },
         ];
-        let reference = |id: &str, text: &str| Reference {
-            id: id.into(),
-            text: text.into(),
-        };
+        let reference = |id: &str, text: &str| Reference { id: id.into(), text: text.into() };
         let book = Book {
             meta: Meta {
                 title: "A #1 title".into(),
@@ -248,10 +206,7 @@ mod tests {
                 date: "2026-11-23".into(),
                 disclosure: "Made by hand.".into(),
             },
-            chapters: vec![Chapter {
-                title: "Start".into(),
-                sections,
-            }],
+            chapters: vec![Chapter { title: "Start".into(), sections }],
             references: vec![reference("a", "- First, A."), reference("b", "Second, B.")],
         };
         let expected = "# A \\#1 title\n\n2026-11-23\n\nMade by hand.\n\n## 1 Start\n\nSee [1].\n\n\
@@ -263,47 +218,23 @@ mod tests {
     #[test]
     fn every_kind_of_block_comes_back_as_it_was() {
         let blocks = [
-            Block::Heading {
-                level: 1,
-                text: "A # heading #".into(),
-            },
-            Block::Heading {
-                level: 2,
-                text: "*Deeper* C#".into(),
-            },
+            Block::Heading { level: 1, text: "A # heading #".into() },
+            Block::Heading { level: 2, text: "*Deeper* C#".into() },
             paragraph(vec![
                 text("plain "),
                 Inline::Emphasis { text: "soft".into() },
                 text(", "),
-                Inline::Strong {
-                    text: "l*ou*d".into(),
-                },
+                Inline::Strong { text: "l*ou*d".into() },
                 text(" "),
-                Inline::Code {
-                    text: "`tick` | pipe".into(),
-                },
+                Inline::Code { text: "`tick` | pipe".into() },
                 text(" "),
-                Inline::Link {
-                    text: "a [b]".into(),
-                    url: "https://x.example/?a=1&copy=(2)".into(),
-                },
+                Inline::Link { text: "a [b]".into(), url: "https://x.example/?a=1&copy=(2)".into() },
                 text("\nnext line"),
             ]),
-            Block::List {
-                ordered: true,
-                items: vec![vec![text("1. one\n- two")], vec![text("# three")]],
-            },
-            Block::List {
-                ordered: true,
-                items: vec![vec![text("other list")]],
-            },
-            Block::List {
-                ordered: false,
-                items: vec![vec![text("x\n–\u{a0}y")]],
-            },
-            Block::Code {
-                text: "```\n*a*\n  b".into(),
-            },
+            Block::List { ordered: true, items: vec![vec![text("1. one\n- two")], vec![text("# three")]] },
+            Block::List { ordered: true, items: vec![vec![text("other list")]] },
+            Block::List { ordered: false, items: vec![vec![text("x\n–\u{a0}y")]] },
+            Block::Code { text: "```\n*a*\n  b".into() },
             Block::Table {
                 header: vec![vec![text("a|b")], vec![]],
                 rows: vec![vec![vec![Inline::Code { text: "c|d".into() }], vec![text("e")]]],
@@ -341,14 +272,8 @@ mod tests {
     #[test]
     fn emphasis_that_markdown_cannot_express_stays_as_plain_text() {
         let inlines = vec![text("a"), Inline::Emphasis { text: "(b)".into() }, text("c")];
-        assert_eq!(
-            round_trip(&[paragraph(inlines)]),
-            [paragraph(vec![text("a(b)c")])]
-        );
-        let inlines = vec![
-            Inline::Emphasis { text: "a".into() },
-            Inline::Strong { text: "b".into() },
-        ];
+        assert_eq!(round_trip(&[paragraph(inlines)]), [paragraph(vec![text("a(b)c")])]);
+        let inlines = vec![Inline::Emphasis { text: "a".into() }, Inline::Strong { text: "b".into() }];
         let back = vec![Inline::Emphasis { text: "a".into() }, text("b")];
         assert_eq!(round_trip(&[paragraph(inlines)]), [paragraph(back)]);
     }

@@ -8,11 +8,7 @@ use tokio::net::TcpStream;
 use crate::shop::{KEY, ORDER, Shop, answer, ids};
 
 async fn post(shop: &Shop, path: &str, form: &str, key: &str) -> Response {
-    shop.post(path, form)
-        .header("idempotency-key", key)
-        .send()
-        .await
-        .unwrap()
+    shop.post(path, form).header("idempotency-key", key).send().await.unwrap()
 }
 
 #[tokio::test]
@@ -39,15 +35,9 @@ async fn the_same_key_with_other_parameters_is_refused() {
     post(&shop, "/v1/checkout/sessions", ORDER, "k").await;
     let other = ORDER.replace("unit_amount]=25", "unit_amount]=26");
     let (status, body) = answer(post(&shop, "/v1/checkout/sessions", &other, "k").await).await;
-    assert_eq!(
-        (status.as_u16(), &body["error"]["type"]),
-        (400, &json!("idempotency_error"))
-    );
+    assert_eq!((status.as_u16(), &body["error"]["type"]), (400, &json!("idempotency_error")));
     let (status, body) = answer(post(&shop, "/v1/refunds", ORDER, "k").await).await;
-    assert_eq!(
-        (status.as_u16(), &body["error"]["type"]),
-        (400, &json!("idempotency_error"))
-    );
+    assert_eq!((status.as_u16(), &body["error"]["type"]), (400, &json!("idempotency_error")));
 }
 
 #[tokio::test]
@@ -62,10 +52,7 @@ async fn a_repeated_refund_refunds_once_and_a_refusal_is_repeated() {
     for replayed in [false, true] {
         let refused = post(&shop, "/v1/refunds", &form, "b").await;
         assert_eq!(
-            (
-                refused.status().as_u16(),
-                refused.headers().contains_key("idempotent-replayed")
-            ),
+            (refused.status().as_u16(), refused.headers().contains_key("idempotent-replayed")),
             (400, replayed)
         );
     }
@@ -74,24 +61,15 @@ async fn a_repeated_refund_refunds_once_and_a_refusal_is_repeated() {
 #[tokio::test]
 async fn a_request_that_failed_validation_does_not_use_up_its_key() {
     let shop = Shop::open().await;
-    assert_eq!(
-        post(&shop, "/v1/checkout/sessions", "mode=payment", "k")
-            .await
-            .status(),
-        400
-    );
-    assert_eq!(
-        post(&shop, "/v1/checkout/sessions", ORDER, "k").await.status(),
-        200
-    );
+    assert_eq!(post(&shop, "/v1/checkout/sessions", "mode=payment", "k").await.status(), 400);
+    assert_eq!(post(&shop, "/v1/checkout/sessions", ORDER, "k").await.status(), 200);
 }
 
 #[tokio::test]
 async fn a_key_is_new_again_after_a_day() {
     let shop = Shop::open().await;
     let first = answer(post(&shop, "/v1/checkout/sessions", ORDER, "k").await).await;
-    shop.clock
-        .advance(std::time::Duration::from_secs(24 * 60 * 60 + 1));
+    shop.clock.advance(std::time::Duration::from_secs(24 * 60 * 60 + 1));
     let second = answer(post(&shop, "/v1/checkout/sessions", ORDER, "k").await).await;
     assert_ne!(first.1["id"], second.1["id"]);
 }
@@ -113,10 +91,7 @@ async fn a_key_whose_request_is_running_is_in_conflict() {
     assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
 
     let (status, body) = answer(post(&shop, "/v1/checkout/sessions", ORDER, "k").await).await;
-    assert_eq!(
-        (status.as_u16(), &body["error"]["type"]),
-        (409, &json!("idempotency_error"))
-    );
+    assert_eq!((status.as_u16(), &body["error"]["type"]), (409, &json!("idempotency_error")));
 
     slow.write_all(ORDER.as_bytes()).await.unwrap();
     let mut reply = String::new();

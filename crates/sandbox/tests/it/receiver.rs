@@ -44,17 +44,11 @@ impl Receiver {
     pub async fn start() -> Self {
         let (sender, deliveries) = unbounded_channel();
         let answers = Answers::default();
-        let app = Router::new()
-            .route("/hook", post(take))
-            .with_state((sender, answers.clone()));
+        let app = Router::new().route("/hook", post(take)).with_state((sender, answers.clone()));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/hook", listener.local_addr().unwrap());
         tokio::spawn(axum::serve(listener, app).into_future());
-        Self {
-            url,
-            deliveries,
-            answers,
-        }
+        Self { url, deliveries, answers }
     }
 
     /// Answers the next requests with these, and all later ones with 200 or, if forged, 400.
@@ -86,26 +80,9 @@ async fn take(
     body: Bytes,
 ) -> StatusCode {
     let signature = headers["stripe-signature"].to_str().unwrap().to_owned();
-    let seconds = signature
-        .split(',')
-        .next()
-        .unwrap()
-        .strip_prefix("t=")
-        .unwrap()
-        .parse()
-        .unwrap();
+    let seconds = signature.split(',').next().unwrap().strip_prefix("t=").unwrap().parse().unwrap();
     let genuine = sign(SECRET, seconds, &body) == signature;
     let answer = answers.lock().unwrap().pop_front();
-    sender
-        .send(Delivery {
-            signature,
-            genuine,
-            body,
-        })
-        .unwrap();
-    answer.unwrap_or(if genuine {
-        StatusCode::OK
-    } else {
-        StatusCode::BAD_REQUEST
-    })
+    sender.send(Delivery { signature, genuine, body }).unwrap();
+    answer.unwrap_or(if genuine { StatusCode::OK } else { StatusCode::BAD_REQUEST })
 }

@@ -41,18 +41,9 @@ impl Shop {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let shutdown = CancellationToken::new();
         let world = World::with_clock(clock.clone());
-        let sandbox = Sandbox::start(listener, config, world, shutdown.clone())
-            .await
-            .unwrap();
-        let http = reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy();
-        Self {
-            sandbox,
-            clock,
-            http: http.build().unwrap(),
-            shutdown,
-        }
+        let sandbox = Sandbox::start(listener, config, world, shutdown.clone()).await.unwrap();
+        let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy();
+        Self { sandbox, clock, http: http.build().unwrap(), shutdown }
     }
 
     pub async fn close(self) {
@@ -95,12 +86,7 @@ impl Shop {
     /// The buyer presses a button on the hosted page.
     pub async fn press(&self, session: &str, action: &str) -> Response {
         let url = format!("{}/pay/{session}", self.sandbox.url());
-        self.http
-            .post(url)
-            .body(format!("action={action}"))
-            .send()
-            .await
-            .unwrap()
+        self.http.post(url).body(format!("action={action}")).send().await.unwrap()
     }
 
     /// A paid session, and its payment intent.
@@ -116,10 +102,7 @@ pub fn config() -> SandboxConfig {
     SandboxConfig {
         api_keys: vec!["sk_test_other".to_owned(), KEY.to_owned()],
         webhook_secrets: vec![SECRET.to_owned()],
-        retry: Retry {
-            first_wait: Duration::from_millis(1),
-            ..Retry::default()
-        },
+        retry: Retry { first_wait: Duration::from_millis(1), ..Retry::default() },
         ..SandboxConfig::default()
     }
 }

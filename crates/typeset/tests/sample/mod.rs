@@ -16,10 +16,7 @@ pub fn text(text: &str) -> Inline {
 }
 
 pub fn paragraph(paragraph: &str) -> Block {
-    Block::Paragraph {
-        inlines: vec![text(paragraph)],
-        optional: None,
-    }
+    Block::Paragraph { inlines: vec![text(paragraph)], optional: None }
 }
 
 /// A book of `chapters`, each with two sections of `quotes` quotations; every quotation but the first of a
@@ -30,17 +27,11 @@ pub fn book(chapters: usize, quotes: usize) -> Book {
         for place in 0..quotes {
             blocks.push(Block::Quote {
                 text: prose(seed + place, 3),
-                cite: Cite {
-                    source: format!("source-{}", (seed + place) % 7),
-                    page: Some(place as u32 + 1),
-                },
+                cite: Cite { source: format!("source-{}", (seed + place) % 7), page: Some(place as u32 + 1) },
                 optional: (place > 0).then_some((place * 1_000 + seed) as u32),
             });
         }
-        Section {
-            title: Some(format!("On the subject of part {seed}")),
-            blocks,
-        }
+        Section { title: Some(format!("On the subject of part {seed}")), blocks }
     };
     let chapter = |index: usize| Chapter {
         title: format!("Chapter about topic {index}"),
@@ -65,8 +56,7 @@ pub fn book(chapters: usize, quotes: usize) -> Book {
 }
 
 fn prose(seed: usize, sentences: usize) -> String {
-    let chosen: Vec<_> = (0..sentences)
-        .map(|place| SENTENCES[(seed * 5 + place) % SENTENCES.len()])
-        .collect();
+    let chosen: Vec<_> =
+        (0..sentences).map(|place| SENTENCES[(seed * 5 + place) % SENTENCES.len()]).collect();
     chosen.join(" ")
 }

@@ -45,12 +45,7 @@ pub fn session(session: session::Model, caller: &UserCaller) -> pb::Session {
 pub fn keys(keys: &Keys) -> pb::ListSigningKeysResponse {
     let keys = keys.public.iter();
     pb::ListSigningKeysResponse {
-        keys: keys
-            .map(|(kid, key)| pb::SigningKey {
-                kid: kid.clone(),
-                public_key: key.clone(),
-            })
-            .collect(),
+        keys: keys.map(|(kid, key)| pb::SigningKey { kid: kid.clone(), public_key: key.clone() }).collect(),
     }
 }
 

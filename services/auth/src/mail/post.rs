@@ -63,11 +63,7 @@ impl Place<'_> {
 }
 
 async fn run(parts: Arc<PostParts>, mut letters: mpsc::Receiver<Letter>, shutdown: CancellationToken) {
-    let mut sending = Sending {
-        parts,
-        slots: Arc::new(Semaphore::new(AT_ONCE)),
-        under_way: JoinSet::new(),
-    };
+    let mut sending = Sending { parts, slots: Arc::new(Semaphore::new(AT_ONCE)), under_way: JoinSet::new() };
     loop {
         tokio::select! {
             () = shutdown.cancelled() => break,
@@ -104,12 +100,7 @@ impl Sending {
         while let Some(ended) = self.under_way.try_join_next() {
             report(ended);
         }
-        let slot = self
-            .slots
-            .clone()
-            .acquire_owned()
-            .await
-            .expect("the semaphore is never closed");
+        let slot = self.slots.clone().acquire_owned().await.expect("the semaphore is never closed");
         let parts = self.parts.clone();
         let span = tracing::info_span!("mail", id = %letter.id, request_id = %letter.origin.request_id);
         let work = async move {
@@ -131,19 +122,11 @@ fn report(ended: Result<(), JoinError>) {
 async fn deliver(parts: &PostParts, letter: &Letter) {
     let shown = || {
         if let Some(console) = &parts.console {
-            console(&format!(
-                "sign-in link for {}: {}",
-                letter.to.as_str(),
-                letter.link.expose_secret()
-            ));
+            console(&format!("sign-in link for {}: {}", letter.to.as_str(), letter.link.expose_secret()));
         }
     };
     let outcome = send(parts, letter, shown).await;
-    let attempt = Attempt {
-        action: audit::LINK_MAILED,
-        user_id: &letter.user_id,
-        session_id: "",
-    };
+    let attempt = Attempt { action: audit::LINK_MAILED, user_id: &letter.user_id, session_id: "" };
     let recorded = match &outcome {
         Ok(()) => record_success(parts, letter, attempt).await,
         Err(error) => {
@@ -216,10 +199,7 @@ mod tests {
     }
 
     fn failure(retryable: bool) -> Result<(), MailError> {
-        Err(MailError {
-            what: "test".to_owned(),
-            retryable,
-        })
+        Err(MailError { what: "test".to_owned(), retryable })
     }
 
     async fn tries(outcomes: Vec<Result<(), MailError>>) -> (bool, usize) {
@@ -232,9 +212,7 @@ mod tests {
             user_id: String::new(),
             origin: Origin::default(),
         };
-        let mail = letter
-            .compose(&"Quire <no-reply@example.org>".parse().unwrap())
-            .unwrap();
+        let mail = letter.compose(&"Quire <no-reply@example.org>".parse().unwrap()).unwrap();
         let mailer = Scripted(Mutex::new((outcomes, 0)));
         let first = mailer.send(&mail).await;
         let sent = retry(&mailer, &mail, first, [Duration::ZERO; 2]).await.is_ok();
@@ -246,10 +224,7 @@ mod tests {
     async fn a_mail_is_tried_three_times_and_no_more() {
         assert_eq!(tries(vec![]).await, (true, 1));
         assert_eq!(tries(vec![failure(true), failure(true)]).await, (true, 3));
-        assert_eq!(
-            tries(vec![failure(true), failure(true), failure(true)]).await,
-            (false, 3)
-        );
+        assert_eq!(tries(vec![failure(true), failure(true), failure(true)]).await, (false, 3));
     }
 
     #[tokio::test]

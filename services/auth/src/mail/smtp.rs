@@ -31,9 +31,7 @@ impl Smtp {
     /// # Errors
     /// The text is not an SMTP URL.
     pub fn new(url: &SecretString) -> Result<Self, SmtpUrlError> {
-        Ok(Self {
-            transport: builder(url)?.timeout(Some(DEADLINE)).build(),
-        })
+        Ok(Self { transport: builder(url)?.timeout(Some(DEADLINE)).build() })
     }
 
     /// Only looks at the text.
@@ -53,21 +51,12 @@ fn builder(url: &SecretString) -> Result<AsyncSmtpTransportBuilder, SmtpUrlError
 impl Mailer for Smtp {
     async fn send(&self, mail: &Mail) -> Result<(), MailError> {
         let message = mail.message.formatted();
-        match timeout(
-            DEADLINE,
-            self.transport.send_raw(mail.message.envelope(), &message),
-        )
-        .await
-        {
+        match timeout(DEADLINE, self.transport.send_raw(mail.message.envelope(), &message)).await {
             Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) => Err(MailError {
-                what: describe(&error),
-                retryable: !error.is_permanent(),
-            }),
-            Err(_) => Err(MailError {
-                what: "the mail server did not answer in time".to_owned(),
-                retryable: true,
-            }),
+            Ok(Err(error)) => Err(MailError { what: describe(&error), retryable: !error.is_permanent() }),
+            Err(_) => {
+                Err(MailError { what: "the mail server did not answer in time".to_owned(), retryable: true })
+            }
         }
     }
 }

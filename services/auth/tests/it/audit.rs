@@ -14,11 +14,7 @@ on_both_databases!(
 );
 
 fn page(size: i32, token: &str) -> pb::ListAuditEventsRequest {
-    pb::ListAuditEventsRequest {
-        page_size: size,
-        page_token: token.to_owned(),
-        everybody: false,
-    }
+    pb::ListAuditEventsRequest { page_size: size, page_token: token.to_owned(), everybody: false }
 }
 
 async fn the_log_tells_success_and_failure_and_where_from(backend: Backend) {
@@ -33,23 +29,15 @@ async fn the_log_tells_success_and_failure_and_where_from(backend: Backend) {
     let pair = auth.sign_in("ada@example.org").await;
     let events = auth.events(&pair.access_token, page(0, "")).await.unwrap().events;
     let of = |action: &str, outcome: &str| {
-        let mut found = events
-            .iter()
-            .filter(|event| event.action == action && event.outcome == outcome);
-        found
-            .next()
-            .unwrap_or_else(|| panic!("no {outcome} of {action} in {events:?}"))
-            .clone()
+        let mut found = events.iter().filter(|event| event.action == action && event.outcome == outcome);
+        found.next().unwrap_or_else(|| panic!("no {outcome} of {action} in {events:?}")).clone()
     };
     let refused = of("session.refreshed", "failure");
     assert_eq!(refused.reason, "REFRESH_TOKEN_REUSED");
     assert_eq!(refused.client_address, "203.0.113.7");
     assert_eq!(refused.request_id, "request-of-the-test");
     let refreshed = of("session.refreshed", "success");
-    assert_eq!(
-        (refreshed.reason.as_str(), &refreshed.session_id),
-        ("", &refused.session_id)
-    );
+    assert_eq!((refreshed.reason.as_str(), &refreshed.session_id), ("", &refused.session_id));
     assert!(!refreshed.session_id.is_empty());
     of("magic_link.verified", "success");
     of("session.revoked", "success");
@@ -59,17 +47,11 @@ async fn the_log_tells_success_and_failure_and_where_from(backend: Backend) {
 async fn a_user_sees_own_events_and_an_admin_those_of_everybody(backend: Backend) {
     let place = Place::new(backend).await;
     let auth = Auth::start_with(&place, &[("QUIRE_ADMIN_EMAILS", "root@example.org")]).await;
-    let (ada, root) = (
-        auth.sign_in("ada@example.org").await,
-        auth.sign_in("root@example.org").await,
-    );
+    let (ada, root) = (auth.sign_in("ada@example.org").await, auth.sign_in("root@example.org").await);
     let id = auth.me(&ada.access_token).await.unwrap().user.unwrap().id;
     let own = auth.events(&ada.access_token, page(0, "")).await.unwrap().events;
     assert!(!own.is_empty() && own.iter().all(|event| event.user_id == id));
-    let all = pb::ListAuditEventsRequest {
-        everybody: true,
-        ..page(200, "")
-    };
+    let all = pb::ListAuditEventsRequest { everybody: true, ..page(200, "") };
     let refused = auth.events(&ada.access_token, all.clone()).await.unwrap_err();
     assert_eq!(refused.code(), Code::PermissionDenied);
     let all = auth.events(&root.access_token, all).await.unwrap().events;
@@ -101,18 +83,9 @@ async fn pages_follow_each_other_without_gap_or_repeat(backend: Backend) {
         }
     }
     assert_eq!(pieces, whole.events);
-    assert_eq!(
-        reason(auth.events(&pair.access_token, page(3, "!")).await),
-        "PAGE_TOKEN_INVALID"
-    );
-    assert_eq!(
-        reason(auth.events(&pair.access_token, page(201, "")).await),
-        "VALIDATION_FAILED"
-    );
-    assert_eq!(
-        reason(auth.events(&pair.access_token, page(-1, "")).await),
-        "VALIDATION_FAILED"
-    );
+    assert_eq!(reason(auth.events(&pair.access_token, page(3, "!")).await), "PAGE_TOKEN_INVALID");
+    assert_eq!(reason(auth.events(&pair.access_token, page(201, "")).await), "VALIDATION_FAILED");
+    assert_eq!(reason(auth.events(&pair.access_token, page(-1, "")).await), "VALIDATION_FAILED");
     auth.stop().await;
 }
 
@@ -130,20 +103,10 @@ async fn nothing_secret_is_in_the_database(backend: Backend) {
     let mut bytes = std::fs::read(&file).unwrap();
     bytes.extend(std::fs::read(format!("{file}-wal")).unwrap_or_default());
     let signature = |token: &str| token.rsplit('.').next().unwrap().to_owned();
-    for secret in [
-        link,
-        signature(&pair.refresh_token),
-        signature(&next.refresh_token),
-        signature(&next.access_token),
-    ] {
-        assert!(
-            !bytes
-                .windows(secret.len())
-                .any(|window| window == secret.as_bytes())
-        );
+    for secret in
+        [link, signature(&pair.refresh_token), signature(&next.refresh_token), signature(&next.access_token)]
+    {
+        assert!(!bytes.windows(secret.len()).any(|window| window == secret.as_bytes()));
     }
-    assert!(
-        bytes.windows(15).any(|window| window == b"ada@example.org"),
-        "the right file was read"
-    );
+    assert!(bytes.windows(15).any(|window| window == b"ada@example.org"), "the right file was read");
 }

@@ -11,9 +11,7 @@ use secrecy::SecretString;
 use crate::harness::{SECRET, seconds};
 
 fn read(values: &[(&str, &str)], secret: &str) -> (Config, Vec<String>) {
-    let pairs = values
-        .iter()
-        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    let pairs = values.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
     let mut settings = Settings::from_map(pairs.collect::<HashMap<_, _>>());
     let common = Common {
         database_url: "sqlite:///tmp/unused.db".to_owned(),
@@ -26,11 +24,7 @@ fn read(values: &[(&str, &str)], secret: &str) -> (Config, Vec<String>) {
         job_url: String::new(),
     };
     let config = Config::read(&mut settings, &common);
-    let problems = settings
-        .finish()
-        .err()
-        .map(|error| error.problems)
-        .unwrap_or_default();
+    let problems = settings.finish().err().map(|error| error.problems).unwrap_or_default();
     (config, problems)
 }
 
@@ -49,10 +43,7 @@ fn without_settings_the_defaults_hold() {
 #[test]
 fn production_needs_a_mail_server() {
     let (_, problems) = read(&[("QUIRE_ENV", "production")], SECRET);
-    assert!(
-        problems.iter().any(|problem| problem.contains("QUIRE_SMTP_URL")),
-        "{problems:?}"
-    );
+    assert!(problems.iter().any(|problem| problem.contains("QUIRE_SMTP_URL")), "{problems:?}");
     let smtp = ("QUIRE_SMTP_URL", "smtps://user:pass@mail.example.org");
     assert!(read(&[("QUIRE_ENV", "production"), smtp], SECRET).1.is_empty());
 }
@@ -80,10 +71,7 @@ fn every_mistake_is_told_at_once_and_no_secret_with_it() {
     ];
     let (_, problems) = read(&values, "short");
     for (name, _) in values {
-        assert!(
-            problems.iter().any(|problem| problem.contains(name)),
-            "{name}: {problems:?}"
-        );
+        assert!(problems.iter().any(|problem| problem.contains(name)), "{name}: {problems:?}");
     }
     assert!(problems.iter().any(|problem| problem.contains("QUIRE_SECRET")));
     assert!(!problems.concat().contains("hunter2"));

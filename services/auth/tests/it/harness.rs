@@ -59,9 +59,7 @@ impl Place {
     }
 
     pub fn config(&self, migrate: bool, secret: &str, settings: &[(&str, &str)]) -> Config {
-        let pairs = settings
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let pairs = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let mut settings = Settings::from_map(pairs.collect::<HashMap<_, _>>());
         let config = Config::read(&mut settings, &self.common(migrate, secret));
         settings.finish().unwrap();
@@ -70,11 +68,7 @@ impl Place {
 
     pub async fn database(&self) -> quire_database::Database {
         let url = self.database.url().to_owned();
-        let settings = quire_database::Settings {
-            url,
-            schema: "auth".to_owned(),
-            max_connections: 2,
-        };
+        let settings = quire_database::Settings { url, schema: "auth".to_owned(), max_connections: 2 };
         quire_database::open(&settings).await.unwrap()
     }
 
@@ -84,13 +78,7 @@ impl Place {
         let reader = database.reader();
         let statement =
             Statement::from_string(reader.get_database_backend(), format!("SELECT ({sql}) AS number"));
-        reader
-            .query_one_raw(statement)
-            .await
-            .unwrap()
-            .unwrap()
-            .try_get("", "number")
-            .unwrap()
+        reader.query_one_raw(statement).await.unwrap().unwrap().try_get("", "number").unwrap()
     }
 }
 
@@ -127,14 +115,7 @@ impl Auth {
         let server = tokio::spawn(quire_auth::serve(config, world, listener, shutdown.clone()));
         // Connections wait in the listener's queue until the server takes them.
         let client = AuthServiceClient::new(quire_serve::client::channel(&address).unwrap());
-        Self {
-            client,
-            address,
-            links: Mutex::new(links),
-            gateway,
-            shutdown,
-            server,
-        }
+        Self { client, address, links: Mutex::new(links), gateway, shutdown, server }
     }
 
     pub async fn stop(self) {
@@ -144,16 +125,8 @@ impl Auth {
     }
 
     pub async fn request_link(&self, email: &str) -> Result<i32, Status> {
-        let request = pb::RequestMagicLinkRequest {
-            email: email.to_owned(),
-        };
-        Ok(self
-            .client
-            .clone()
-            .request_magic_link(request)
-            .await?
-            .into_inner()
-            .expires_in_seconds)
+        let request = pb::RequestMagicLinkRequest { email: email.to_owned() };
+        Ok(self.client.clone().request_magic_link(request).await?.into_inner().expires_in_seconds)
     }
 
     /// The console's next line.
@@ -168,9 +141,7 @@ impl Auth {
     }
 
     pub async fn verify(&self, token: &str) -> Result<pb::VerifyMagicLinkResponse, Status> {
-        let mut request = Request::new(pb::VerifyMagicLinkRequest {
-            token: token.to_owned(),
-        });
+        let mut request = Request::new(pb::VerifyMagicLinkRequest { token: token.to_owned() });
         self.as_gateway(&mut request);
         Ok(self.client.clone().verify_magic_link(request).await?.into_inner())
     }
@@ -181,18 +152,9 @@ impl Auth {
     }
 
     pub async fn refresh(&self, token: &str) -> Result<pb::TokenPair, Status> {
-        let mut request = Request::new(pb::RefreshSessionRequest {
-            refresh_token: token.to_owned(),
-        });
+        let mut request = Request::new(pb::RefreshSessionRequest { refresh_token: token.to_owned() });
         self.as_gateway(&mut request);
-        Ok(self
-            .client
-            .clone()
-            .refresh_session(request)
-            .await?
-            .into_inner()
-            .tokens
-            .unwrap())
+        Ok(self.client.clone().refresh_session(request).await?.into_inner().tokens.unwrap())
     }
 
     pub async fn me(&self, access: &str) -> Result<pb::GetCurrentUserResponse, Status> {
@@ -201,30 +163,16 @@ impl Auth {
     }
 
     pub async fn logout(&self, access: &str) -> Result<(), Status> {
-        self.client
-            .clone()
-            .logout(bearer(access, pb::LogoutRequest {}))
-            .await
-            .map(|_| ())
+        self.client.clone().logout(bearer(access, pb::LogoutRequest {})).await.map(|_| ())
     }
 
     pub async fn sessions(&self, access: &str) -> Result<Vec<pb::Session>, Status> {
         let request = bearer(access, pb::ListSessionsRequest {});
-        Ok(self
-            .client
-            .clone()
-            .list_sessions(request)
-            .await?
-            .into_inner()
-            .sessions)
+        Ok(self.client.clone().list_sessions(request).await?.into_inner().sessions)
     }
 
     pub async fn keys(&self) -> Vec<pb::SigningKey> {
-        let answer = self
-            .client
-            .clone()
-            .list_signing_keys(pb::ListSigningKeysRequest {})
-            .await;
+        let answer = self.client.clone().list_signing_keys(pb::ListSigningKeysRequest {}).await;
         answer.unwrap().into_inner().keys
     }
 
@@ -233,12 +181,7 @@ impl Auth {
         access: &str,
         request: pb::ListAuditEventsRequest,
     ) -> Result<pb::ListAuditEventsResponse, Status> {
-        Ok(self
-            .client
-            .clone()
-            .list_audit_events(bearer(access, request))
-            .await?
-            .into_inner())
+        Ok(self.client.clone().list_audit_events(bearer(access, request)).await?.into_inner())
     }
 
     /// What the gateway adds to every call.
@@ -252,18 +195,12 @@ impl Auth {
 }
 
 pub fn token_of(line: &str) -> String {
-    line.rsplit_once("#token=")
-        .expect("the line ends with the link")
-        .1
-        .trim()
-        .to_owned()
+    line.rsplit_once("#token=").expect("the line ends with the link").1.trim().to_owned()
 }
 
 pub fn bearer<T>(access: &str, message: T) -> Request<T> {
     let mut request = Request::new(message);
-    request
-        .metadata_mut()
-        .insert("authorization", format!("Bearer {access}").parse().unwrap());
+    request.metadata_mut().insert("authorization", format!("Bearer {access}").parse().unwrap());
     request
 }
 

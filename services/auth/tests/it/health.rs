@@ -14,9 +14,7 @@ async fn auth_serves_only_once_its_database_is_migrated(backend: Backend) {
     let place = Place::new(backend).await;
     let auth = Auth::start_config(&place, place.config(false, SECRET, &[])).await;
     let mut health = HealthClient::new(quire_serve::client::channel(&auth.address).unwrap());
-    let request = HealthCheckRequest {
-        service: "quire.auth.v1.AuthService".to_owned(),
-    };
+    let request = HealthCheckRequest { service: "quire.auth.v1.AuthService".to_owned() };
     let mut changes = health.watch(request).await.unwrap().into_inner();
     let first = changes.message().await.unwrap().unwrap();
     assert_eq!(first.status(), ServingStatus::NotServing);

@@ -30,18 +30,10 @@ async fn a_restart_keeps_the_key_and_the_sessions(backend: Backend) {
 async fn replicas_that_start_together_share_one_key(backend: Backend) {
     let place = Place::new(backend).await;
     // Somebody migrated before: only the key is raced for.
-    place
-        .database()
-        .await
-        .migrate::<quire_migrations::AuthMigrator>()
-        .await
-        .unwrap();
+    place.database().await.migrate::<quire_migrations::AuthMigrator>().await.unwrap();
     let replicas = futures::future::join_all((0..4).map(|_| Auth::start(&place))).await;
     let keys = futures::future::join_all(replicas.iter().map(Auth::keys)).await;
-    assert!(
-        keys.iter().all(|set| set.len() == 1 && *set == keys[0]),
-        "{keys:?}"
-    );
+    assert!(keys.iter().all(|set| set.len() == 1 && *set == keys[0]), "{keys:?}");
     let pair = replicas[0].sign_in("ada@example.org").await;
     assert!(replicas[1].me(&pair.access_token).await.is_ok());
     assert!(replicas[2].refresh(&pair.refresh_token).await.is_ok());

@@ -24,10 +24,7 @@ async fn of_twenty_verifications_of_one_link_exactly_one_succeeds(backend: Backe
     let outcomes = futures::future::join_all((0..20).map(|_| auth.verify(&token))).await;
     let (won, lost): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(Result::is_ok);
     assert_eq!(won.len(), 1);
-    assert!(
-        lost.into_iter()
-            .all(|outcome| reason(outcome) == "MAGIC_LINK_INVALID")
-    );
+    assert!(lost.into_iter().all(|outcome| reason(outcome) == "MAGIC_LINK_INVALID"));
     assert_eq!(place.number("SELECT count(*) FROM sessions").await, 1);
     assert_eq!(place.number("SELECT count(*) FROM users").await, 1);
     let rows = "SELECT count(*) FROM audit_events WHERE action = 'magic_link.verified' AND outcome";
@@ -43,13 +40,7 @@ async fn a_link_that_is_used_expired_or_unknown_is_refused_alike(backend: Backen
     auth.verify(&used).await.unwrap();
     let expired = auth.link_token("ada@example.org").await;
     place.clock.advance(seconds(901));
-    let tokens = [
-        used.clone(),
-        expired,
-        "A".repeat(43),
-        used[..42].to_owned(),
-        String::new(),
-    ];
+    let tokens = [used.clone(), expired, "A".repeat(43), used[..42].to_owned(), String::new()];
     let mut faults = Vec::new();
     for token in tokens {
         let status = auth.verify(&token).await.unwrap_err();
@@ -65,10 +56,8 @@ async fn a_link_works_until_its_last_microsecond(backend: Backend) {
     let auth = Auth::start_with(&place, &[("QUIRE_MAGIC_LINK_SECONDS", "60")]).await;
     assert_eq!(auth.request_link("eve@example.org").await.unwrap(), 60);
     auth.next_line().await;
-    let (first, second) = (
-        auth.link_token("ada@example.org").await,
-        auth.link_token("bob@example.org").await,
-    );
+    let (first, second) =
+        (auth.link_token("ada@example.org").await, auth.link_token("bob@example.org").await);
     place.clock.advance(std::time::Duration::from_micros(59_999_999));
     assert!(auth.verify(&first).await.is_ok());
     place.clock.advance(std::time::Duration::from_micros(1));
@@ -116,20 +105,11 @@ async fn the_sixth_link_for_an_address_is_refused_whether_it_is_known_or_not(bac
 async fn a_text_that_is_no_address_is_a_violation_of_its_field(backend: Backend) {
     let place = Place::new(backend).await;
     let auth = Auth::start(&place).await;
-    for text in [
-        "",
-        "ada",
-        "ada@example.org\r\nBcc: eve@example.org",
-        "a@b@c",
-        "ada @example.org",
-    ] {
+    for text in ["", "ada", "ada@example.org\r\nBcc: eve@example.org", "a@b@c", "ada @example.org"] {
         let fault = Fault::from(&auth.request_link(text).await.unwrap_err());
         assert_eq!(fault.violations.len(), 1, "{text:?}");
         assert_eq!(fault.violations[0].field, "email");
-        assert!(matches!(
-            fault.violations[0].rule,
-            Rule::Value(_) | Rule::StringTooShort(1)
-        ));
+        assert!(matches!(fault.violations[0].rule, Rule::Value(_) | Rule::StringTooShort(1)));
     }
     let rows = "SELECT count(*) FROM audit_events WHERE reason = 'EMAIL_INVALID'";
     assert_eq!(place.number(rows).await, 5);

@@ -14,37 +14,20 @@ async fn a_mail_in_the_folder_carries_the_link_that_works() {
     auth.request_link("Ada@example.org").await.unwrap();
     let line = auth.next_line().await;
     let link = line.strip_prefix("sign-in link for ada@example.org: ").unwrap();
-    assert!(
-        link.starts_with("https://quire.example.org/sign-in#token="),
-        "{link}"
-    );
+    assert!(link.starts_with("https://quire.example.org/sign-in#token="), "{link}");
     place.clock.advance(seconds(1));
     auth.request_link("bob@example.org").await.unwrap();
     auth.next_line().await;
 
     let files = mails(&place);
     assert_eq!(files.len(), 2, "{files:?}");
-    assert!(
-        files
-            .iter()
-            .all(|file| file.extension().is_some_and(|extension| extension == "eml"))
-    );
+    assert!(files.iter().all(|file| file.extension().is_some_and(|extension| extension == "eml")));
     let mail = std::fs::read_to_string(&files[0]).unwrap();
     assert!(mail.contains("To: ada@example.org\r\n"), "{mail}");
     assert!(mail.contains("Subject: Your sign-in link\r\n"));
-    assert!(
-        mail.contains("Date: Tue, 14 Nov 2023 22:13:20 +0000\r\n"),
-        "{mail}"
-    );
-    assert!(
-        mail.contains(&format!("\r\n{link}\r\n")),
-        "the link stands whole on a line of its own: {mail}"
-    );
-    assert!(
-        std::fs::read_to_string(&files[1])
-            .unwrap()
-            .contains("To: bob@example.org")
-    );
+    assert!(mail.contains("Date: Tue, 14 Nov 2023 22:13:20 +0000\r\n"), "{mail}");
+    assert!(mail.contains(&format!("\r\n{link}\r\n")), "the link stands whole on a line of its own: {mail}");
+    assert!(std::fs::read_to_string(&files[1]).unwrap().contains("To: bob@example.org"));
     assert!(auth.verify(&token_of(&line)).await.is_ok());
     auth.stop().await;
 }

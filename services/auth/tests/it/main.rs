@@ -1,9 +1,6 @@
 //! Auth through its gRPC door, on SQLite and PostgreSQL, with a clock that the tests turn.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test that cannot go on fails where it stands"
-)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
 mod audit;
 mod config;

@@ -22,10 +22,7 @@ async fn fifty_refreshes_at_once_yield_one_successor(backend: Backend) {
     let auth = Auth::start(&place).await;
     let pair = auth.sign_in("ada@example.org").await;
     let outcomes = futures::future::join_all((0..50).map(|_| auth.refresh(&pair.refresh_token))).await;
-    let tokens: Vec<String> = outcomes
-        .into_iter()
-        .map(|outcome| outcome.unwrap().refresh_token)
-        .collect();
+    let tokens: Vec<String> = outcomes.into_iter().map(|outcome| outcome.unwrap().refresh_token).collect();
     assert!(tokens.iter().all(|token| *token == tokens[0]));
     assert_ne!(tokens[0], pair.refresh_token);
     assert_eq!(place.number("SELECT generation FROM sessions").await, 2);
@@ -47,10 +44,7 @@ async fn the_token_before_works_for_ten_seconds_and_then_ends_the_session(backen
         assert_eq!(again.refresh_token, next.refresh_token);
     }
     place.clock.advance(Duration::from_micros(1));
-    assert_eq!(
-        reason(auth.refresh(&pair.refresh_token).await),
-        "REFRESH_TOKEN_REUSED"
-    );
+    assert_eq!(reason(auth.refresh(&pair.refresh_token).await), "REFRESH_TOKEN_REUSED");
     assert_eq!(reason(auth.refresh(&pair.refresh_token).await), "SESSION_ENDED");
     auth.stop().await;
 }
@@ -58,16 +52,10 @@ async fn the_token_before_works_for_ten_seconds_and_then_ends_the_session(backen
 async fn reuse_ends_that_session_and_no_other(backend: Backend) {
     let place = Place::new(backend).await;
     let auth = Auth::start(&place).await;
-    let (stolen, other) = (
-        auth.sign_in("ada@example.org").await,
-        auth.sign_in("ada@example.org").await,
-    );
+    let (stolen, other) = (auth.sign_in("ada@example.org").await, auth.sign_in("ada@example.org").await);
     let next = auth.refresh(&stolen.refresh_token).await.unwrap();
     place.clock.advance(seconds(11));
-    assert_eq!(
-        reason(auth.refresh(&stolen.refresh_token).await),
-        "REFRESH_TOKEN_REUSED"
-    );
+    assert_eq!(reason(auth.refresh(&stolen.refresh_token).await), "REFRESH_TOKEN_REUSED");
     // Revoking is not rotating: no grace brings the newest token back.
     assert_eq!(reason(auth.refresh(&next.refresh_token).await), "SESSION_ENDED");
     assert_eq!(reason(auth.me(&next.access_token).await), "SESSION_ENDED");
@@ -84,14 +72,8 @@ async fn a_token_two_generations_old_is_reuse_even_within_the_grace(backend: Bac
     let first = auth.sign_in("ada@example.org").await;
     let second = auth.refresh(&first.refresh_token).await.unwrap();
     let third = auth.refresh(&second.refresh_token).await.unwrap();
-    assert_ne!(
-        second.refresh_token, third.refresh_token,
-        "two generations within one second differ"
-    );
-    assert_eq!(
-        reason(auth.refresh(&first.refresh_token).await),
-        "REFRESH_TOKEN_REUSED"
-    );
+    assert_ne!(second.refresh_token, third.refresh_token, "two generations within one second differ");
+    assert_eq!(reason(auth.refresh(&first.refresh_token).await), "REFRESH_TOKEN_REUSED");
     assert_eq!(reason(auth.refresh(&third.refresh_token).await), "SESSION_ENDED");
     auth.stop().await;
 }
@@ -104,10 +86,7 @@ async fn a_spent_token_is_recognised_after_a_restart(backend: Backend) {
     auth.stop().await;
     place.clock.advance(seconds(11));
     let auth = Auth::start(&place).await;
-    assert_eq!(
-        reason(auth.refresh(&pair.refresh_token).await),
-        "REFRESH_TOKEN_REUSED"
-    );
+    assert_eq!(reason(auth.refresh(&pair.refresh_token).await), "REFRESH_TOKEN_REUSED");
     assert_eq!(reason(auth.refresh(&next.refresh_token).await), "SESSION_ENDED");
     auth.stop().await;
 }
@@ -130,10 +109,7 @@ async fn refreshing_while_logging_out_leaves_nothing_that_works(backend: Backend
 
 async fn a_session_ends_when_it_is_idle_and_at_its_absolute_end(backend: Backend) {
     let place = Place::new(backend).await;
-    let settings = [
-        ("QUIRE_SESSION_IDLE_SECONDS", "100"),
-        ("QUIRE_SESSION_ABSOLUTE_SECONDS", "250"),
-    ];
+    let settings = [("QUIRE_SESSION_IDLE_SECONDS", "100"), ("QUIRE_SESSION_ABSOLUTE_SECONDS", "250")];
     let auth = Auth::start_with(&place, &settings).await;
     let idle = auth.sign_in("ada@example.org").await;
     place.clock.advance(seconds(100));
@@ -145,11 +121,7 @@ async fn a_session_ends_when_it_is_idle_and_at_its_absolute_end(backend: Backend
         pair = auth.refresh(&pair.refresh_token).await.unwrap();
     }
     let end = quire_proto::from_timestamp(&pair.refresh_expires_at.unwrap());
-    assert_eq!(
-        end,
-        (1_700_000_000 + 350) * 1_000_000,
-        "no token outlives the session"
-    );
+    assert_eq!(end, (1_700_000_000 + 350) * 1_000_000, "no token outlives the session");
     assert_eq!(quire_proto::from_timestamp(&pair.access_expires_at.unwrap()), end);
     place.clock.advance(seconds(10));
     assert_eq!(reason(auth.refresh(&pair.refresh_token).await), "SESSION_ENDED");

@@ -38,36 +38,21 @@ fn forgeries(genuine: &str, public_key: &[u8]) -> Vec<(&'static str, String)> {
     for algorithm in ["none", "None", "nOnE"] {
         let header = json!({ "alg": algorithm, "typ": typ, "kid": kid });
         forged.push(("no algorithm", unsigned(&header, &claims, "")));
-        forged.push((
-            "no algorithm, signature kept",
-            unsigned(&header, &claims, signature),
-        ));
+        forged.push(("no algorithm, signature kept", unsigned(&header, &claims, signature)));
     }
     let mut confused = Header::new(Algorithm::HS256);
     (confused.typ, confused.kid) = (Some(typ.to_owned()), Some(kid.to_owned()));
     let secret = EncodingKey::from_secret(public_key);
-    forged.push((
-        "public key as secret",
-        jsonwebtoken::encode(&confused, &claims, &secret).unwrap(),
-    ));
+    forged.push(("public key as secret", jsonwebtoken::encode(&confused, &claims, &secret).unwrap()));
     let own = Ed25519KeyPair::generate().unwrap().to_pkcs8().unwrap();
     let own = EncodingKey::from_ed_der(own.as_ref());
     let mut foreign = Header::new(Algorithm::EdDSA);
     (foreign.typ, foreign.kid) = (Some(typ.to_owned()), Some(kid.to_owned()));
-    forged.push((
-        "another key",
-        jsonwebtoken::encode(&foreign, &claims, &own).unwrap(),
-    ));
+    forged.push(("another key", jsonwebtoken::encode(&foreign, &claims, &own).unwrap()));
     foreign.kid = Some("unknown".to_owned());
-    forged.push((
-        "unknown kid",
-        jsonwebtoken::encode(&foreign, &claims, &own).unwrap(),
-    ));
+    forged.push(("unknown kid", jsonwebtoken::encode(&foreign, &claims, &own).unwrap()));
     foreign.kid = Some("../../etc/passwd".to_owned());
-    forged.push((
-        "kid that is a path",
-        jsonwebtoken::encode(&foreign, &claims, &own).unwrap(),
-    ));
+    forged.push(("kid that is a path", jsonwebtoken::encode(&foreign, &claims, &own).unwrap()));
     let mut renamed = header.clone();
     renamed["typ"] = json!("JWT");
     forged.push(("another type", unsigned(&renamed, &claims, signature)));
@@ -91,11 +76,7 @@ async fn no_forged_refresh_token_is_taken_and_none_ends_a_session(backend: Backe
     let pair = auth.sign_in("ada@example.org").await;
     let key = auth.keys().await.remove(0).public_key;
     for (what, token) in forgeries(&pair.refresh_token, &key) {
-        assert_eq!(
-            reason(auth.refresh(&token).await),
-            "REFRESH_TOKEN_INVALID",
-            "{what}"
-        );
+        assert_eq!(reason(auth.refresh(&token).await), "REFRESH_TOKEN_INVALID", "{what}");
     }
     assert!(auth.refresh(&pair.refresh_token).await.is_ok());
     auth.stop().await;
@@ -119,21 +100,12 @@ async fn neither_token_passes_for_the_other(backend: Backend) {
     let auth = Auth::start(&place).await;
     let pair = auth.sign_in("ada@example.org").await;
     assert_eq!(reason(auth.me(&pair.refresh_token).await), "TOKEN_INVALID");
-    assert_eq!(
-        reason(auth.refresh(&pair.access_token).await),
-        "REFRESH_TOKEN_INVALID"
-    );
+    assert_eq!(reason(auth.refresh(&pair.access_token).await), "REFRESH_TOKEN_INVALID");
     let (access, claims) = parts(&pair.access_token);
-    assert_eq!(
-        (&access["alg"], &access["typ"]),
-        (&json!("EdDSA"), &json!("at+jwt"))
-    );
+    assert_eq!((&access["alg"], &access["typ"]), (&json!("EdDSA"), &json!("at+jwt")));
     assert_eq!(claims["aud"], "quire-api");
     let (refresh, claims) = parts(&pair.refresh_token);
-    assert_eq!(
-        (&refresh["alg"], &refresh["typ"]),
-        (&json!("EdDSA"), &json!("rt+jwt"))
-    );
+    assert_eq!((&refresh["alg"], &refresh["typ"]), (&json!("EdDSA"), &json!("rt+jwt")));
     assert_eq!(claims["aud"], "quire-refresh");
     auth.stop().await;
 }

@@ -123,7 +123,13 @@ impl DigestPen {
         }
         let state = State::deserialize(&plan.state)
             .map_err(|_| WriteError::failed("poison", "the stored plan cannot be read"))?;
-        let references = quire_digest::references(&self.corpus, &state.plan, &state.assignment);
+        let mut references = quire_digest::references(&self.corpus, &state.plan, &state.assignment);
+        // The running text calls a source by its title; here it is tied to the file that the customer knows.
+        for reference in &mut references {
+            if let Some(source) = self.task.sources.iter().find(|source| source.id == reference.id) {
+                reference.text = format!("{} ({})", reference.text, source.file_name);
+            }
+        }
         Ok(self.ready.get_or_init(|| Arc::new(Ready { state, references })).clone())
     }
 }
@@ -131,7 +137,7 @@ impl DigestPen {
 fn source(source: &SourceText) -> quire_digest::SourceText {
     quire_digest::SourceText {
         id: source.id.clone(),
-        title: source.file_name.clone(),
+        title: quire_digest::source_title(&source.file_name, &source.pages, source.paged),
         pages: source.pages.clone(),
         has_pages: source.paged,
     }

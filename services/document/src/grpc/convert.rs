@@ -84,11 +84,7 @@ pub fn source(row: SourceRow) -> pb::Source {
 }
 
 pub fn page(page: SourcePage) -> pb::ReadSourcesResponse {
-    pb::ReadSourcesResponse {
-        source_id: page.source_id,
-        page: page.page,
-        text: page.text,
-    }
+    pb::ReadSourcesResponse { source_id: page.source_id, page: page.page, text: page.text }
 }
 
 pub fn outline(outline: Outline, written: &HashSet<String>) -> pb::Outline {
@@ -101,28 +97,16 @@ pub fn outline(outline: Outline, written: &HashSet<String>) -> pb::Outline {
         title: chapter.title,
         sections: chapter.sections.into_iter().map(section).collect(),
     };
-    pb::Outline {
-        chapters: outline.chapters.into_iter().map(chapter).collect(),
-    }
+    pb::Outline { chapters: outline.chapters.into_iter().map(chapter).collect() }
 }
 
 pub fn new_outline(outline: Option<pb::Outline>) -> Outline {
-    let section = |section: pb::OutlineSection| SectionTitle {
-        key: section.key,
-        title: section.title,
-    };
+    let section = |section: pb::OutlineSection| SectionTitle { key: section.key, title: section.title };
     let chapter = |chapter: pb::OutlineChapter| Chapter {
         title: chapter.title,
         sections: chapter.sections.into_iter().map(section).collect(),
     };
-    Outline {
-        chapters: outline
-            .unwrap_or_default()
-            .chapters
-            .into_iter()
-            .map(chapter)
-            .collect(),
-    }
+    Outline { chapters: outline.unwrap_or_default().chapters.into_iter().map(chapter).collect() }
 }
 
 pub fn section((title, row): (String, SectionRow)) -> pb::Section {
@@ -177,10 +161,7 @@ pub fn format(format: pb::ExportFormat) -> Result<Format, Fault> {
 
 pub fn fence(fence: Option<pb::Fence>) -> Result<Fence, Fault> {
     let fence = fence.ok_or_else(|| Fault::invalid_field("fence", Rule::Missing))?;
-    Ok(Fence {
-        job_id: fence.job_id,
-        epoch: fence.epoch,
-    })
+    Ok(Fence { job_id: fence.job_id, epoch: fence.epoch })
 }
 
 /// The statuses that a job reports.
@@ -194,12 +175,7 @@ pub fn reported(status: pb::DocumentStatus) -> Result<Status, Fault> {
         | pb::DocumentStatus::Draft
         | pb::DocumentStatus::PaymentPending
         | pb::DocumentStatus::Queued => {
-            let accepted = [
-                Status::Generating,
-                Status::Completed,
-                Status::Failed,
-                Status::Cancelled,
-            ];
+            let accepted = [Status::Generating, Status::Completed, Status::Failed, Status::Cancelled];
             let names = accepted.map(|status| status.name().to_owned()).to_vec();
             Err(Fault::invalid_field("status", Rule::Enum(names)))
         }
@@ -207,7 +183,5 @@ pub fn reported(status: pb::DocumentStatus) -> Result<Status, Fault> {
 }
 
 fn moment(micros: i64) -> Option<prost_types::Timestamp> {
-    Some(quire_proto::timestamp(
-        Timestamp::from_unix_micros(micros).unix_micros(),
-    ))
+    Some(quire_proto::timestamp(Timestamp::from_unix_micros(micros).unix_micros()))
 }

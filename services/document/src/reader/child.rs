@@ -61,19 +61,9 @@ pub fn run_child(stdin: impl Read, mut stdout: impl Write) -> ExitCode {
         Err(_) => return ExitCode::from(2),
     };
     let written = serde_json::to_writer(&mut stdout, &answer).is_ok() && stdout.flush().is_ok();
-    if written {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::from(2)
-    }
+    if written { ExitCode::SUCCESS } else { ExitCode::from(2) }
 }
 
 fn limit(resource: Resource, value: u64) -> rustix::io::Result<()> {
-    setrlimit(
-        resource,
-        Rlimit {
-            current: Some(value),
-            maximum: Some(value),
-        },
-    )
+    setrlimit(resource, Rlimit { current: Some(value), maximum: Some(value) })
 }

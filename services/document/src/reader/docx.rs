@@ -45,9 +45,7 @@ fn part(archive: &mut ZipArchive<Cursor<&[u8]>>, name: &str) -> Result<Option<St
     }
     let file = archive.by_name(name).map_err(|_| Refusal::DamagedDocx)?;
     let mut bytes = Vec::new();
-    file.take(MAX_PART_BYTES + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|_| Refusal::DamagedDocx)?;
+    file.take(MAX_PART_BYTES + 1).read_to_end(&mut bytes).map_err(|_| Refusal::DamagedDocx)?;
     if bytes.len() as u64 > MAX_PART_BYTES {
         return Err(Refusal::ZipBomb);
     }
@@ -55,9 +53,7 @@ fn part(archive: &mut ZipArchive<Cursor<&[u8]>>, name: &str) -> Result<Option<St
         Some(unmarked) => unmarked.to_vec(),
         None => bytes,
     };
-    String::from_utf8(text)
-        .map(Some)
-        .map_err(|_| Refusal::DamagedDocx)
+    String::from_utf8(text).map(Some).map_err(|_| Refusal::DamagedDocx)
 }
 
 #[cfg(test)]
@@ -123,10 +119,7 @@ mod tests {
             cell("d")
         );
         let body = format!("{}{table}{}", paragraph(list, "point"), paragraph("", "end"));
-        assert_eq!(
-            read(&document(&body)).unwrap(),
-            "  - point\n\na | b\nc | d\n\nend"
-        );
+        assert_eq!(read(&document(&body)).unwrap(), "  - point\n\na | b\nc | d\n\nend");
     }
 
     #[test]
@@ -135,10 +128,7 @@ mod tests {
             <w:del><w:r><w:delText>gone</w:delText></w:r></w:del><w:r><w:instrText>PAGE</w:instrText></w:r>\
             <mc:AlternateContent><mc:Choice><w:r><w:t>once</w:t></w:r></mc:Choice>\
             <mc:Fallback><w:r><w:t>twice</w:t></w:r></mc:Fallback></mc:AlternateContent></w:p>";
-        assert_eq!(
-            read(&document(body)).unwrap(),
-            "kept too once".replace(" once", "once")
-        );
+        assert_eq!(read(&document(body)).unwrap(), "kept too once".replace(" once", "once"));
     }
 
     #[test]
@@ -146,13 +136,7 @@ mod tests {
         let zeros = vec![b' '; 80 * 1024 * 1024];
         assert_eq!(read(&archive(&[(DOCX_BODY, &zeros)])), Err(Refusal::ZipBomb));
         assert_eq!(read(b"PK\x03\x04 nothing"), Err(Refusal::DamagedDocx));
-        assert_eq!(
-            read(&archive(&[("other.xml", b"<a/>")])),
-            Err(Refusal::DamagedDocx)
-        );
-        assert_eq!(
-            read(&archive(&[(DOCX_BODY, b"<w:p><w:t>open")])),
-            Err(Refusal::DamagedDocx)
-        );
+        assert_eq!(read(&archive(&[("other.xml", b"<a/>")])), Err(Refusal::DamagedDocx));
+        assert_eq!(read(&archive(&[(DOCX_BODY, b"<w:p><w:t>open")])), Err(Refusal::DamagedDocx));
     }
 }

@@ -62,9 +62,7 @@ impl FileKind {
     pub fn fits(self, path: &Path) -> std::io::Result<bool> {
         let mut file = std::fs::File::open(path)?;
         let mut head = Vec::with_capacity(PDF_MARK_WITHIN);
-        file.by_ref()
-            .take(PDF_MARK_WITHIN as u64)
-            .read_to_end(&mut head)?;
+        file.by_ref().take(PDF_MARK_WITHIN as u64).read_to_end(&mut head)?;
         let pdf = head.windows(PDF_MARK.len()).any(|window| window == PDF_MARK);
         let zip = head.starts_with(ZIP_MARK);
         Ok(match self {

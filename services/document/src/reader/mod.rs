@@ -73,18 +73,9 @@ pub enum Refusal {
 pub fn read_file(path: &Path, kind: FileKind) -> Result<Reading, Refusal> {
     let bytes = std::fs::read(path).map_err(|_| Refusal::Unreadable)?;
     let reading = match kind {
-        FileKind::Pdf => Reading {
-            pages: pdf::read(&bytes)?,
-            has_pages: true,
-        },
-        FileKind::Docx => Reading {
-            pages: vec![docx::read(&bytes)?],
-            has_pages: false,
-        },
-        FileKind::Text | FileKind::Markdown => Reading {
-            pages: vec![text::read(&bytes)?],
-            has_pages: false,
-        },
+        FileKind::Pdf => Reading { pages: pdf::read(&bytes)?, has_pages: true },
+        FileKind::Docx => Reading { pages: vec![docx::read(&bytes)?], has_pages: false },
+        FileKind::Text | FileKind::Markdown => Reading { pages: vec![text::read(&bytes)?], has_pages: false },
     };
     let size: usize = reading.pages.iter().map(String::len).sum();
     if size > MAX_TEXT_BYTES {

@@ -49,11 +49,7 @@ pub enum ReadError {
 impl SourceReader {
     /// `program` is started as `program read-source`.
     pub fn new(program: PathBuf) -> Self {
-        Self {
-            program,
-            base_time: Duration::from_secs(20),
-            at_once: Arc::new(Semaphore::new(AT_ONCE)),
-        }
+        Self { program, base_time: Duration::from_secs(20), at_once: Arc::new(Semaphore::new(AT_ONCE)) }
     }
 
     /// The time that every file gets; larger files get four seconds more for each
@@ -69,11 +65,7 @@ impl SourceReader {
     /// The file is refused, took too long or crashed its reader; or the reader cannot be started.
     #[tracing::instrument(name = "read_source", skip_all, fields(kind = kind.label()))]
     pub async fn read(&self, path: &Path, kind: FileKind) -> Result<Reading, ReadError> {
-        let _turn = self
-            .at_once
-            .acquire()
-            .await
-            .expect("the semaphore is never closed");
+        let _turn = self.at_once.acquire().await.expect("the semaphore is never closed");
         let size = tokio::fs::metadata(path).await?.len();
         let allowed = self.base_time + Duration::from_secs(SECONDS_A_MEBIBYTE * (size / (1024 * 1024)));
         let request = Request {
@@ -114,11 +106,8 @@ async fn talk(child: &mut Child, request: &Request) -> Result<Reading, ReadError
     let mut answer = Vec::new();
     let mut complaint = Vec::new();
     let mut stdout = stdout.take(MAX_ANSWER_BYTES);
-    let (_, read, complained) = tokio::join!(
-        asked,
-        stdout.read_to_end(&mut answer),
-        read_start(stderr, &mut complaint)
-    );
+    let (_, read, complained) =
+        tokio::join!(asked, stdout.read_to_end(&mut answer), read_start(stderr, &mut complaint));
     read?;
     complained?;
     let status = child.wait().await?;
@@ -158,11 +147,7 @@ mod tests {
         // Another process writes it: a child that another test starts at this moment would inherit the open
         // file, and the kernel starts no program that somebody may still write to.
         let written = std::process::Command::new("/bin/sh")
-            .args([
-                "-c",
-                r#"printf '#!/bin/sh\n%s\n' "$2" > "$1" && chmod +x "$1""#,
-                "sh",
-            ])
+            .args(["-c", r#"printf '#!/bin/sh\n%s\n' "$2" > "$1" && chmod +x "$1""#, "sh"])
             .arg(&program)
             .arg(body)
             .status();
@@ -181,13 +166,7 @@ mod tests {
     async fn an_answer_is_read_back() {
         let reading =
             read(r#"read -r request; printf '{"read":{"pages":["text"],"has_pages":false}}'"#).await;
-        assert_eq!(
-            reading.unwrap(),
-            Reading {
-                pages: vec!["text".to_owned()],
-                has_pages: false
-            }
-        );
+        assert_eq!(reading.unwrap(), Reading { pages: vec!["text".to_owned()], has_pages: false });
         let refused = read(r#"printf '{"refused":"encrypted"}'"#).await;
         assert!(matches!(refused, Err(ReadError::Refused(Refusal::Encrypted))));
     }
@@ -197,34 +176,21 @@ mod tests {
         let (folder, reader, source) = script("echo $$ > \"${0%/*}/pid\"; while :; do :; done");
         let reader = reader.with_base_time(Duration::from_millis(300));
         let slow = reader.read(&source, FileKind::Text).await;
-        assert!(
-            matches!(slow, Err(ReadError::Refused(Refusal::TooSlow))),
-            "{slow:?}"
-        );
+        assert!(matches!(slow, Err(ReadError::Refused(Refusal::TooSlow))), "{slow:?}");
         let pid = std::fs::read_to_string(folder.path().join("pid")).unwrap();
-        assert!(
-            !Path::new("/proc").join(pid.trim()).exists(),
-            "the child is still there"
-        );
+        assert!(!Path::new("/proc").join(pid.trim()).exists(), "the child is still there");
     }
 
     #[tokio::test]
     async fn a_crash_is_the_file_s_fault_and_a_wrong_answer_is_ours() {
         let crashed = read("kill -SEGV $$").await;
-        assert!(
-            matches!(crashed, Err(ReadError::Refused(Refusal::Unreadable))),
-            "{crashed:?}"
-        );
+        assert!(matches!(crashed, Err(ReadError::Refused(Refusal::Unreadable))), "{crashed:?}");
         let starved = read("echo 'memory allocation of 99 bytes failed' >&2; kill -ABRT $$").await;
-        assert!(
-            matches!(starved, Err(ReadError::Refused(Refusal::TooMuchMemory))),
-            "{starved:?}"
-        );
+        assert!(matches!(starved, Err(ReadError::Refused(Refusal::TooMuchMemory))), "{starved:?}");
         let silent = read("exit 0").await;
         assert!(matches!(silent, Err(ReadError::Protocol(Some(0)))), "{silent:?}");
-        let lost = SourceReader::new("/nowhere/quire".into())
-            .read(Path::new("/dev/null"), FileKind::Text)
-            .await;
+        let lost =
+            SourceReader::new("/nowhere/quire".into()).read(Path::new("/dev/null"), FileKind::Text).await;
         assert!(matches!(lost, Err(ReadError::Process(_))), "{lost:?}");
     }
 }

@@ -37,11 +37,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Vec<String>, Refusal> {
     if failures * ONE_FAILURE_IN > pages.len() {
         return Err(Refusal::DamagedPdf);
     }
-    let visible = |page: &String| {
-        page.chars()
-            .filter(|character| !character.is_whitespace())
-            .count()
-    };
+    let visible = |page: &String| page.chars().filter(|character| !character.is_whitespace()).count();
     let characters: usize = pages.iter().map(visible).sum();
     if characters < MIN_CHARACTERS_A_PAGE * pages.len() {
         return Err(Refusal::NoTextLayer);
@@ -136,10 +132,7 @@ mod tests {
 
     #[test]
     fn every_page_is_read_and_counted() {
-        let (first, second) = (
-            "Paper was made of rags. ".repeat(8),
-            "Later it was made of wood. ".repeat(8),
-        );
+        let (first, second) = ("Paper was made of rags. ".repeat(8), "Later it was made of wood. ".repeat(8));
         let pages = read(&bytes(&mut pdf(&[&first, &second]))).unwrap();
         assert_eq!(pages, [first.trim(), second.trim()]);
     }
@@ -160,36 +153,11 @@ mod tests {
 
     /// Sentences that stand in the files, with ligatures, diacritics and Cyrillic; their page; all pages.
     const REAL: [(&str, usize, usize, &str); 6] = [
-        (
-            "debian-faq.en.pdf",
-            20,
-            73,
-            "These distributions are Debian based. But they are not Debian.",
-        ),
-        (
-            "debian-policy.en.pdf",
-            40,
-            193,
-            "Packages should build reproducibly",
-        ),
-        (
-            "debian-faq.de.pdf",
-            12,
-            77,
-            "Wörterbücher scheinen verschiedene Möglichkeiten der Aussprache",
-        ),
-        (
-            "debian-faq.it.pdf",
-            12,
-            75,
-            "Questa parola è la contrazione dei nomi di Debra e Ian Murdock",
-        ),
-        (
-            "debian-faq.ru.pdf",
-            12,
-            75,
-            "Имя проекта произносится как Дебиан, с коротким е и ударением",
-        ),
+        ("debian-faq.en.pdf", 20, 73, "These distributions are Debian based. But they are not Debian."),
+        ("debian-policy.en.pdf", 40, 193, "Packages should build reproducibly"),
+        ("debian-faq.de.pdf", 12, 77, "Wörterbücher scheinen verschiedene Möglichkeiten der Aussprache"),
+        ("debian-faq.it.pdf", 12, 75, "Questa parola è la contrazione dei nomi di Debra e Ian Murdock"),
+        ("debian-faq.ru.pdf", 12, 75, "Имя проекта произносится как Дебиан, с коротким е и ударением"),
         ("maint-guide.ru.pdf", 20, 69, "Настройка quilt"),
     ];
 
@@ -207,10 +175,7 @@ mod tests {
             println!("{name}: {} pages in {:?}", pages.len(), start.elapsed());
             assert_eq!(pages.len(), count, "{name}");
             assert!(pages[page - 1].contains(sentence), "{name}: {}", pages[page - 1]);
-            assert!(
-                !pages.concat().contains(['\u{fb01}', '\u{ad}', '\u{fffd}']),
-                "{name}"
-            );
+            assert!(!pages.concat().contains(['\u{fb01}', '\u{ad}', '\u{fffd}']), "{name}");
         }
     }
 }

@@ -14,35 +14,26 @@ pub(super) fn read(bytes: &[u8]) -> Result<String, Refusal> {
     let binary = text.chars().any(
         |character| matches!(character, '\0'..='\u{8}' | '\u{e}'..='\u{1a}' | '\u{1c}'..='\u{1f}' | '\u{7f}'),
     );
-    if binary {
-        Err(Refusal::NotText)
-    } else {
-        Ok(tidy(&text))
-    }
+    if binary { Err(Refusal::NotText) } else { Ok(tidy(&text)) }
 }
 
 fn decode(bytes: &[u8]) -> Option<String> {
     match bytes {
         [0xef, 0xbb, 0xbf, rest @ ..] => std::str::from_utf8(rest).ok().map(str::to_owned),
-        [0xff, 0xfe, rest @ ..] => UTF_16LE
-            .decode_without_bom_handling_and_without_replacement(rest)
-            .map(Into::into),
-        [0xfe, 0xff, rest @ ..] => UTF_16BE
-            .decode_without_bom_handling_and_without_replacement(rest)
-            .map(Into::into),
-        _ => std::str::from_utf8(bytes)
-            .map(str::to_owned)
-            .ok()
-            .or_else(|| windows_1252(bytes)),
+        [0xff, 0xfe, rest @ ..] => {
+            UTF_16LE.decode_without_bom_handling_and_without_replacement(rest).map(Into::into)
+        }
+        [0xfe, 0xff, rest @ ..] => {
+            UTF_16BE.decode_without_bom_handling_and_without_replacement(rest).map(Into::into)
+        }
+        _ => std::str::from_utf8(bytes).map(str::to_owned).ok().or_else(|| windows_1252(bytes)),
     }
 }
 
 /// Five bytes of the code page are not assigned; the decoder turns them into C1 controls.
 fn windows_1252(bytes: &[u8]) -> Option<String> {
     let text = WINDOWS_1252.decode_without_bom_handling_and_without_replacement(bytes)?;
-    let assigned = !text
-        .chars()
-        .any(|character| matches!(character, '\u{80}'..='\u{9f}'));
+    let assigned = !text.chars().any(|character| matches!(character, '\u{80}'..='\u{9f}'));
     assigned.then(|| text.into_owned())
 }
 
@@ -54,14 +45,10 @@ mod tests {
     fn every_accepted_encoding_gives_the_same_text() {
         let expected = "Gruß – “Ж”";
         let utf16: Vec<u16> = expected.encode_utf16().collect();
-        let little: Vec<u8> = [0xff, 0xfe]
-            .into_iter()
-            .chain(utf16.iter().flat_map(|unit| unit.to_le_bytes()))
-            .collect();
-        let big: Vec<u8> = [0xfe, 0xff]
-            .into_iter()
-            .chain(utf16.iter().flat_map(|unit| unit.to_be_bytes()))
-            .collect();
+        let little: Vec<u8> =
+            [0xff, 0xfe].into_iter().chain(utf16.iter().flat_map(|unit| unit.to_le_bytes())).collect();
+        let big: Vec<u8> =
+            [0xfe, 0xff].into_iter().chain(utf16.iter().flat_map(|unit| unit.to_be_bytes())).collect();
         let marked = [b"\xef\xbb\xbf", expected.as_bytes()].concat();
         for bytes in [expected.as_bytes().to_vec(), marked, little, big] {
             assert_eq!(read(&bytes).as_deref(), Ok(expected));

@@ -43,10 +43,7 @@ mod tests {
     #[test]
     fn ligatures_are_letters_and_soft_hyphens_are_gone() {
         assert_eq!(tidy("e\u{fb03}cient o\u{fb00}er"), "efficient offer");
-        assert_eq!(
-            tidy("Buch\u{ad}\nbinder und Pa\u{ad}pier"),
-            "Buchbinder und Papier"
-        );
+        assert_eq!(tidy("Buch\u{ad}\nbinder und Pa\u{ad}pier"), "Buchbinder und Papier");
     }
 
     #[test]

@@ -13,9 +13,7 @@ impl Store {
 
     /// Every key of the file store that a row refers to.
     pub async fn export_keys(&self) -> Result<Vec<String>, DbErr> {
-        let find = export::Entity::find()
-            .select_only()
-            .column(export::Column::ObjectKey);
+        let find = export::Entity::find().select_only().column(export::Column::ObjectKey);
         find.into_tuple().all(self.database.reader()).await
     }
 
@@ -32,9 +30,7 @@ pub async fn find(
     document_id: &str,
     format: &str,
 ) -> Result<Option<ExportRow>, DbErr> {
-    export::Entity::find_by_id((document_id.to_owned(), format.to_owned()))
-        .one(connection)
-        .await
+    export::Entity::find_by_id((document_id.to_owned(), format.to_owned())).one(connection).await
 }
 
 /// Writes an export, in place of one of the same format.
@@ -65,15 +61,7 @@ pub async fn remove_of_other_jobs(
         .add(export::Column::DocumentId.eq(document_id))
         .add(export::Column::JobId.ne(job_id));
     let find = export::Entity::find().filter(stale.clone());
-    let keys = find
-        .select_only()
-        .column(export::Column::ObjectKey)
-        .into_tuple()
-        .all(connection)
-        .await?;
-    export::Entity::delete_many()
-        .filter(stale)
-        .exec(connection)
-        .await?;
+    let keys = find.select_only().column(export::Column::ObjectKey).into_tuple().all(connection).await?;
+    export::Entity::delete_many().filter(stale).exec(connection).await?;
     Ok(keys)
 }

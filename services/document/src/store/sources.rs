@@ -18,9 +18,7 @@ impl Store {
     /// In order of upload.
     pub async fn sources(&self, document_id: &str) -> Result<Vec<SourceRow>, DbErr> {
         let find = source::Entity::find().filter(source::Column::DocumentId.eq(document_id));
-        let find = find
-            .order_by_asc(source::Column::CreatedAt)
-            .order_by_asc(source::Column::Id);
+        let find = find.order_by_asc(source::Column::CreatedAt).order_by_asc(source::Column::Id);
         find.all(self.database.reader()).await
     }
 
@@ -50,9 +48,7 @@ impl Store {
 
     /// Every key of the file store that a row refers to.
     pub async fn source_keys(&self) -> Result<Vec<String>, DbErr> {
-        let find = source::Entity::find()
-            .select_only()
-            .column(source::Column::ObjectKey);
+        let find = source::Entity::find().select_only().column(source::Column::ObjectKey);
         find.into_tuple().all(self.database.reader()).await
     }
 }
@@ -87,9 +83,7 @@ pub async fn insert(
     pages: &[String],
 ) -> Result<(), DbErr> {
     let id = row.id.clone();
-    source::Entity::insert(row.into_active_model())
-        .exec_without_returning(connection)
-        .await?;
+    source::Entity::insert(row.into_active_model()).exec_without_returning(connection).await?;
     let numbered: Vec<(i32, &String)> = (1..).zip(pages).collect();
     for chunk in numbered.chunks(PAGES_AT_ONCE) {
         let rows = chunk.iter().map(|(page, text)| source_page::ActiveModel {
@@ -97,9 +91,7 @@ pub async fn insert(
             page: ActiveValue::Set(*page),
             text: ActiveValue::Set((*text).clone()),
         });
-        source_page::Entity::insert_many(rows)
-            .exec_without_returning(connection)
-            .await?;
+        source_page::Entity::insert_many(rows).exec_without_returning(connection).await?;
     }
     Ok(())
 }
@@ -113,12 +105,6 @@ pub async fn delete(connection: &impl ConnectionTrait, document_id: &str, id: &s
 fn recount(document_id: &str, by: i32, now: Timestamp) -> UpdateMany<document::Entity> {
     use document::Column;
     change(document_id, &[Status::Draft], now)
-        .col_expr(
-            Column::SourceCount,
-            ExprTrait::add(Expr::col(Column::SourceCount), by),
-        )
-        .col_expr(
-            Column::SourcesVersion,
-            ExprTrait::add(Expr::col(Column::SourcesVersion), 1),
-        )
+        .col_expr(Column::SourceCount, ExprTrait::add(Expr::col(Column::SourceCount), by))
+        .col_expr(Column::SourcesVersion, ExprTrait::add(Expr::col(Column::SourcesVersion), 1))
 }

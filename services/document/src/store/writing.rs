@@ -78,11 +78,7 @@ pub async fn keep_sections(
 /// Writes a section, in place of one with the same key.
 pub async fn put_section(connection: &impl ConnectionTrait, row: SectionRow) -> Result<(), DbErr> {
     let replace = OnConflict::columns([section::Column::DocumentId, section::Column::SectionKey])
-        .update_columns([
-            section::Column::Blocks,
-            section::Column::Writer,
-            section::Column::WrittenAt,
-        ])
+        .update_columns([section::Column::Blocks, section::Column::Writer, section::Column::WrittenAt])
         .to_owned();
     let insert = section::Entity::insert(row.into_active_model()).on_conflict(replace);
     insert.exec_without_returning(connection).await.map(|_| ())

@@ -23,38 +23,19 @@ quire_testkit::on_both_databases!(
 );
 
 fn pages(count: i32) -> pb::DocumentSpec {
-    pb::DocumentSpec {
-        target_pages: Some(count),
-        ..titled("On paper")
-    }
+    pb::DocumentSpec { target_pages: Some(count), ..titled("On paper") }
 }
 
 async fn two_pages_are_too_few_and_the_words_are_exact(backend: Backend) {
     let house = House::open(backend).await;
     let refused = violations(house.create("ada", pages(2)).await);
-    assert_eq!(
-        refused,
-        ["target_pages: Input should be greater than or equal to 3"]
-    );
+    assert_eq!(refused, ["target_pages: Input should be greater than or equal to 3"]);
     let refused = violations(house.create("ada", pages(1001)).await);
-    assert_eq!(
-        refused,
-        ["target_pages: Input should be less than or equal to 1000"]
-    );
+    assert_eq!(refused, ["target_pages: Input should be less than or equal to 1000"]);
     for count in [3, 1000] {
-        assert_eq!(
-            house.create("ada", pages(count)).await.unwrap().target_pages,
-            count
-        );
+        assert_eq!(house.create("ada", pages(count)).await.unwrap().target_pages, count);
     }
-    assert_eq!(
-        house
-            .create("ada", titled("On paper"))
-            .await
-            .unwrap()
-            .target_pages,
-        50
-    );
+    assert_eq!(house.create("ada", titled("On paper")).await.unwrap().target_pages, 50);
 }
 
 async fn a_lower_bound_of_one_accepts_one_page(backend: Backend) {
@@ -65,61 +46,25 @@ async fn a_lower_bound_of_one_accepts_one_page(backend: Backend) {
     };
     let house = House::open_with(backend, rules).await;
     for count in [1, 3, 50] {
-        assert_eq!(
-            house.create("ada", pages(count)).await.unwrap().target_pages,
-            count
-        );
+        assert_eq!(house.create("ada", pages(count)).await.unwrap().target_pages, count);
     }
     for count in [0, -5] {
         let refused = violations(house.create("ada", pages(count)).await);
-        assert_eq!(
-            refused,
-            ["target_pages: Input should be greater than or equal to 1"]
-        );
+        assert_eq!(refused, ["target_pages: Input should be greater than or equal to 1"]);
     }
     let refused = violations(house.create("ada", pages(1001)).await);
-    assert_eq!(
-        refused,
-        ["target_pages: Input should be less than or equal to 1000"]
-    );
-    assert_eq!(
-        house
-            .create("ada", titled("On paper"))
-            .await
-            .unwrap()
-            .target_pages,
-        50
-    );
+    assert_eq!(refused, ["target_pages: Input should be less than or equal to 1000"]);
+    assert_eq!(house.create("ada", titled("On paper")).await.unwrap().target_pages, 50);
 }
 
 async fn a_section_has_1_to_100_pages(backend: Backend) {
     let house = House::open(backend).await;
-    let section = |spec| pb::DocumentSpec {
-        kind: Some(pb::DocumentKind::Section.into()),
-        ..spec
-    };
-    assert_eq!(
-        house
-            .create("ada", section(titled("One")))
-            .await
-            .unwrap()
-            .target_pages,
-        10
-    );
+    let section = |spec| pb::DocumentSpec { kind: Some(pb::DocumentKind::Section.into()), ..spec };
+    assert_eq!(house.create("ada", section(titled("One"))).await.unwrap().target_pages, 10);
     for count in [1, 100] {
-        assert_eq!(
-            house
-                .create("ada", section(pages(count)))
-                .await
-                .unwrap()
-                .target_pages,
-            count
-        );
+        assert_eq!(house.create("ada", section(pages(count))).await.unwrap().target_pages, count);
     }
-    for (count, word) in [
-        (0, "greater than or equal to 1"),
-        (101, "less than or equal to 100"),
-    ] {
+    for (count, word) in [(0, "greater than or equal to 1"), (101, "less than or equal to 100")] {
         let refused = violations(house.create("ada", section(pages(count))).await);
         assert_eq!(refused, [format!("target_pages: Input should be {word}")]);
     }
@@ -153,29 +98,17 @@ async fn all_violations_come_at_once_in_field_order(backend: Backend) {
 async fn validate_only_stores_nothing_and_leaves_absent_fields_alone(backend: Backend) {
     let house = House::open(backend).await;
     let check = |spec| {
-        let message = pb::CreateDocumentRequest {
-            spec: Some(spec),
-            validate_only: true,
-        };
+        let message = pb::CreateDocumentRequest { spec: Some(spec), validate_only: true };
         let request = house.user("ada", message);
         let mut client = house.client.clone();
         async move { client.create_document(request).await }
     };
-    let only_pages = pb::DocumentSpec {
-        target_pages: Some(2),
-        ..pb::DocumentSpec::default()
-    };
+    let only_pages = pb::DocumentSpec { target_pages: Some(2), ..pb::DocumentSpec::default() };
     assert_eq!(violations(check(only_pages).await).len(), 1);
-    let good = pb::DocumentSpec {
-        target_pages: Some(3),
-        ..pb::DocumentSpec::default()
-    };
+    let good = pb::DocumentSpec { target_pages: Some(3), ..pb::DocumentSpec::default() };
     assert_eq!(check(good).await.unwrap().into_inner().document, None);
-    let listed = house
-        .client
-        .clone()
-        .list_documents(house.user("ada", pb::ListDocumentsRequest::default()))
-        .await;
+    let listed =
+        house.client.clone().list_documents(house.user("ada", pb::ListDocumentsRequest::default())).await;
     assert!(listed.unwrap().into_inner().documents.is_empty());
 }
 
@@ -185,57 +118,25 @@ async fn somebody_else_s_document_is_not_found(backend: Backend) {
     let foreign = fault(house.get("eve", &document.id).await);
     let unknown = fault(house.get("eve", "no-such-id").await);
     assert_eq!(foreign, unknown);
-    assert_eq!(
-        (foreign.kind, foreign.reason.as_str()),
-        (Kind::NotFound, "DOCUMENT_NOT_FOUND")
-    );
-    let message = pb::DeleteDocumentRequest {
-        document_id: document.id.clone(),
-    };
-    let refused = house
-        .client
-        .clone()
-        .delete_document(house.user("eve", message))
-        .await;
+    assert_eq!((foreign.kind, foreign.reason.as_str()), (Kind::NotFound, "DOCUMENT_NOT_FOUND"));
+    let message = pb::DeleteDocumentRequest { document_id: document.id.clone() };
+    let refused = house.client.clone().delete_document(house.user("eve", message)).await;
     assert_eq!(fault(refused).kind, Kind::NotFound);
-    let message = pb::ListSourcesRequest {
-        document_id: document.id.clone(),
-    };
-    let refused = house
-        .client
-        .clone()
-        .list_sources(house.user("eve", message))
-        .await;
+    let message = pb::ListSourcesRequest { document_id: document.id.clone() };
+    let refused = house.client.clone().list_sources(house.user("eve", message)).await;
     assert_eq!(fault(refused).kind, Kind::NotFound);
-    assert_eq!(
-        fault(house.prepare("eve", &document.id).await).kind,
-        Kind::NotFound
-    );
+    assert_eq!(fault(house.prepare("eve", &document.id).await).kind, Kind::NotFound);
     assert_eq!(house.get("ada", &document.id).await.unwrap(), document);
 }
 
 async fn a_call_without_a_token_is_refused(backend: Backend) {
     let house = House::open(backend).await;
-    let bare = house
-        .client
-        .clone()
-        .list_documents(pb::ListDocumentsRequest::default())
-        .await;
+    let bare = house.client.clone().list_documents(pb::ListDocumentsRequest::default()).await;
     assert_eq!(bare.unwrap_err().code(), Code::Unauthenticated);
-    let message = pb::GetBriefRequest {
-        document_id: house.draft(3).await.id,
-    };
-    let user = house
-        .client
-        .clone()
-        .get_brief(house.user("ada", message.clone()))
-        .await;
+    let message = pb::GetBriefRequest { document_id: house.draft(3).await.id };
+    let user = house.client.clone().get_brief(house.user("ada", message.clone())).await;
     assert_eq!(user.unwrap_err().code(), Code::Unauthenticated);
-    let payment = house
-        .client
-        .clone()
-        .get_brief(house.service("payment", message))
-        .await;
+    let payment = house.client.clone().get_brief(house.service("payment", message)).await;
     assert_eq!(payment.unwrap_err().code(), Code::PermissionDenied);
 }
 
@@ -247,12 +148,7 @@ async fn a_list_is_paged_newest_first(backend: Backend) {
         if number != 2 {
             house.clock.advance(std::time::Duration::from_millis(5));
         }
-        expected.push(
-            house
-                .create("ada", titled(&format!("Book {number}")))
-                .await
-                .unwrap(),
-        );
+        expected.push(house.create("ada", titled(&format!("Book {number}"))).await.unwrap());
     }
     house.create("eve", titled("Other")).await.unwrap();
     expected.sort_by_key(|document| {
@@ -262,17 +158,9 @@ async fn a_list_is_paged_newest_first(backend: Backend) {
     let mut found = Vec::new();
     let mut page_token = String::new();
     loop {
-        let message = pb::ListDocumentsRequest {
-            page_size: 2,
-            page_token,
-        };
-        let page = house
-            .client
-            .clone()
-            .list_documents(house.user("ada", message))
-            .await
-            .unwrap()
-            .into_inner();
+        let message = pb::ListDocumentsRequest { page_size: 2, page_token };
+        let page =
+            house.client.clone().list_documents(house.user("ada", message)).await.unwrap().into_inner();
         assert!(page.documents.len() <= 2);
         found.extend(page.documents);
         page_token = page.next_page_token;
@@ -281,15 +169,8 @@ async fn a_list_is_paged_newest_first(backend: Backend) {
         }
     }
     assert_eq!(found, expected);
-    let message = pb::ListDocumentsRequest {
-        page_size: -1,
-        page_token: "made up".to_owned(),
-    };
-    let refused = house
-        .client
-        .clone()
-        .list_documents(house.user("ada", message))
-        .await;
+    let message = pb::ListDocumentsRequest { page_size: -1, page_token: "made up".to_owned() };
+    let refused = house.client.clone().list_documents(house.user("ada", message)).await;
     assert_eq!(violations(refused).len(), 2);
 }
 
@@ -306,34 +187,23 @@ async fn a_draft_is_changed_field_by_field(backend: Backend) {
         let mut client = house.client.clone();
         async move { client.update_document(request).await }
     };
-    let spec = pb::DocumentSpec {
-        language: Some("uk".to_owned()),
-        ..pb::DocumentSpec::default()
-    };
+    let spec = pb::DocumentSpec { language: Some("uk".to_owned()), ..pb::DocumentSpec::default() };
     let changed = update(spec).await.unwrap().into_inner().document.unwrap();
     assert_eq!((changed.language.as_str(), changed.target_pages), ("uk", 40));
     assert_eq!(changed.title, "On paper");
     house.attach(&document.id, "job-1").await.unwrap();
     let refused = fault(update(titled("Too late")).await);
-    assert_eq!(
-        (refused.kind, refused.reason.as_str()),
-        (Kind::Precondition, "DOCUMENT_STATE")
-    );
+    assert_eq!((refused.kind, refused.reason.as_str()), (Kind::Precondition, "DOCUMENT_STATE"));
     assert_eq!(refused.metadata["status"], "queued");
 }
 
 async fn a_removed_document_is_gone_with_its_files(backend: Backend) {
     let house = House::open(backend).await;
     let document = house.draft(3).await;
-    house
-        .upload(&document.id, "notes.txt", b"Paper is made of fibres.")
-        .await
-        .unwrap();
+    house.upload(&document.id, "notes.txt", b"Paper is made of fibres.").await.unwrap();
     assert_eq!(house.stored_files().len(), 1);
     let delete = || {
-        let message = pb::DeleteDocumentRequest {
-            document_id: document.id.clone(),
-        };
+        let message = pb::DeleteDocumentRequest { document_id: document.id.clone() };
         let request = house.user("ada", message);
         let mut client = house.client.clone();
         async move { client.delete_document(request).await }
@@ -341,10 +211,7 @@ async fn a_removed_document_is_gone_with_its_files(backend: Backend) {
     house.attach(&document.id, "job-1").await.unwrap();
     assert_eq!(fault(delete().await).kind, Kind::Conflict);
     let cancelled = pb::DocumentStatus::Cancelled;
-    house
-        .report(&document.id, crate::house::fence("job-1", 1), cancelled)
-        .await
-        .unwrap();
+    house.report(&document.id, crate::house::fence("job-1", 1), cancelled).await.unwrap();
     delete().await.unwrap();
     assert_eq!(fault(house.get("ada", &document.id).await).kind, Kind::NotFound);
     assert!(house.stored_files().is_empty());

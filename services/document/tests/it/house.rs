@@ -92,10 +92,7 @@ impl House {
             source_max_bytes: 256 * 1024,
             reader_program: self.reader_program(),
         };
-        let public = PublicKey {
-            kid: KEY_ID.to_owned(),
-            bytes: self.key.public_key().as_ref().to_vec(),
-        };
+        let public = PublicKey { kid: KEY_ID.to_owned(), bytes: self.key.public_key().as_ref().to_vec() };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let shutdown = CancellationToken::new();
@@ -182,35 +179,20 @@ impl House {
     }
 
     pub async fn create(&self, user_id: &str, spec: pb::DocumentSpec) -> Result<pb::Document, Status> {
-        let message = pb::CreateDocumentRequest {
-            spec: Some(spec),
-            validate_only: false,
-        };
-        let answer = self
-            .client
-            .clone()
-            .create_document(self.user(user_id, message))
-            .await?;
+        let message = pb::CreateDocumentRequest { spec: Some(spec), validate_only: false };
+        let answer = self.client.clone().create_document(self.user(user_id, message)).await?;
         Ok(answer.into_inner().document.unwrap())
     }
 
     /// A draft of Ada's with that many pages.
     pub async fn draft(&self, pages: i32) -> pb::Document {
-        self.create(
-            "ada",
-            pb::DocumentSpec {
-                target_pages: Some(pages),
-                ..titled("On paper")
-            },
-        )
-        .await
-        .unwrap()
+        self.create("ada", pb::DocumentSpec { target_pages: Some(pages), ..titled("On paper") })
+            .await
+            .unwrap()
     }
 
     pub async fn get(&self, user_id: &str, id: &str) -> Result<pb::Document, Status> {
-        let message = pb::GetDocumentRequest {
-            document_id: id.to_owned(),
-        };
+        let message = pb::GetDocumentRequest { document_id: id.to_owned() };
         Ok(self
             .client
             .clone()
@@ -234,24 +216,12 @@ impl House {
         bytes: &[u8],
     ) -> Result<pb::Source, Status> {
         use pb::upload_source_request::Part;
-        let header = pb::SourceHeader {
-            document_id: id.to_owned(),
-            file_name: name.to_owned(),
-        };
+        let header = pb::SourceHeader { document_id: id.to_owned(), file_name: name.to_owned() };
         let chunks = bytes.chunks(chunk).map(|chunk| Part::Chunk(chunk.to_vec()));
         let parts: Vec<_> = [Part::Header(header)].into_iter().chain(chunks).collect();
-        let messages = parts
-            .into_iter()
-            .map(|part| pb::UploadSourceRequest { part: Some(part) });
+        let messages = parts.into_iter().map(|part| pb::UploadSourceRequest { part: Some(part) });
         let stream = futures::stream::iter(messages.collect::<Vec<_>>());
-        Ok(self
-            .client
-            .clone()
-            .upload_source(self.user("ada", stream))
-            .await?
-            .into_inner()
-            .source
-            .unwrap())
+        Ok(self.client.clone().upload_source(self.user("ada", stream)).await?.into_inner().source.unwrap())
     }
 
     pub async fn upload(&self, id: &str, name: &str, bytes: &[u8]) -> Result<pb::Source, Status> {
@@ -259,40 +229,19 @@ impl House {
     }
 
     pub async fn sources(&self, id: &str) -> pb::ListSourcesResponse {
-        let message = pb::ListSourcesRequest {
-            document_id: id.to_owned(),
-        };
-        self.client
-            .clone()
-            .list_sources(self.user("ada", message))
-            .await
-            .unwrap()
-            .into_inner()
+        let message = pb::ListSourcesRequest { document_id: id.to_owned() };
+        self.client.clone().list_sources(self.user("ada", message)).await.unwrap().into_inner()
     }
 
     pub async fn prepare(&self, user_id: &str, id: &str) -> Result<pb::Document, Status> {
-        let message = pb::PrepareOrderRequest {
-            document_id: id.to_owned(),
-            user_id: user_id.to_owned(),
-        };
-        let answer = self
-            .client
-            .clone()
-            .prepare_order(self.service("payment", message))
-            .await?;
+        let message = pb::PrepareOrderRequest { document_id: id.to_owned(), user_id: user_id.to_owned() };
+        let answer = self.client.clone().prepare_order(self.service("payment", message)).await?;
         Ok(answer.into_inner().document.unwrap())
     }
 
     pub async fn attach(&self, id: &str, job: &str) -> Result<(), Status> {
-        let message = pb::AttachJobRequest {
-            document_id: id.to_owned(),
-            job_id: job.to_owned(),
-        };
-        self.client
-            .clone()
-            .attach_job(self.job(message))
-            .await
-            .map(|_| ())
+        let message = pb::AttachJobRequest { document_id: id.to_owned(), job_id: job.to_owned() };
+        self.client.clone().attach_job(self.job(message)).await.map(|_| ())
     }
 
     pub async fn report(&self, id: &str, fence: pb::Fence, status: pb::DocumentStatus) -> Result<(), Status> {
@@ -304,11 +253,7 @@ impl House {
             counted_pages: if completed { 12 } else { 0 },
             failure: "the model did not answer".to_owned(),
         };
-        self.client
-            .clone()
-            .report_job(self.job(message))
-            .await
-            .map(|_| ())
+        self.client.clone().report_job(self.job(message)).await.map(|_| ())
     }
 
     pub async fn put_export(
@@ -319,34 +264,20 @@ impl House {
         bytes: &[u8],
     ) -> Result<pb::Export, Status> {
         use pb::put_export_request::Part;
-        let header = pb::ExportHeader {
-            document_id: id.to_owned(),
-            fence: Some(fence),
-            format: format.into(),
-        };
+        let header =
+            pb::ExportHeader { document_id: id.to_owned(), fence: Some(fence), format: format.into() };
         let chunks = bytes.chunks(100_000).map(|chunk| Part::Chunk(chunk.to_vec()));
         let parts: Vec<_> = [Part::Header(header)].into_iter().chain(chunks).collect();
-        let messages = parts
-            .into_iter()
-            .map(|part| pb::PutExportRequest { part: Some(part) });
+        let messages = parts.into_iter().map(|part| pb::PutExportRequest { part: Some(part) });
         let stream = futures::stream::iter(messages.collect::<Vec<_>>());
-        Ok(self
-            .client
-            .clone()
-            .put_export(self.job(stream))
-            .await?
-            .into_inner()
-            .export
-            .unwrap())
+        Ok(self.client.clone().put_export(self.job(stream)).await?.into_inner().export.unwrap())
     }
 
     /// A document of Ada's whose job `job-1` is at work in its first epoch.
     pub async fn generating(&self) -> pb::Document {
         let document = self.draft(12).await;
         self.attach(&document.id, "job-1").await.unwrap();
-        self.report(&document.id, fence("job-1", 1), pb::DocumentStatus::Generating)
-            .await
-            .unwrap();
+        self.report(&document.id, fence("job-1", 1), pb::DocumentStatus::Generating).await.unwrap();
         document
     }
 
@@ -355,11 +286,7 @@ impl House {
         fn walk(folder: &std::path::Path, found: &mut Vec<PathBuf>) {
             for entry in std::fs::read_dir(folder).into_iter().flatten() {
                 let path = entry.unwrap().path();
-                if path.is_dir() {
-                    walk(&path, found)
-                } else {
-                    found.push(path)
-                }
+                if path.is_dir() { walk(&path, found) } else { found.push(path) }
             }
         }
         let mut found = Vec::new();
@@ -377,17 +304,11 @@ impl Drop for House {
 }
 
 pub fn titled(title: &str) -> pb::DocumentSpec {
-    pb::DocumentSpec {
-        title: Some(title.to_owned()),
-        ..pb::DocumentSpec::default()
-    }
+    pb::DocumentSpec { title: Some(title.to_owned()), ..pb::DocumentSpec::default() }
 }
 
 pub fn fence(job: &str, epoch: i64) -> pb::Fence {
-    pb::Fence {
-        job_id: job.to_owned(),
-        epoch,
-    }
+    pb::Fence { job_id: job.to_owned(), epoch }
 }
 
 /// What a refused call says, beside its code.
@@ -401,11 +322,7 @@ pub fn fault(outcome: Result<impl Sized, Status>) -> Fault {
 /// The broken rules of a refused call, as `field: message`.
 pub fn violations(outcome: Result<impl Sized, Status>) -> Vec<String> {
     let fault = fault(outcome);
-    fault
-        .violations
-        .iter()
-        .map(|broken| format!("{}: {}", broken.field, broken.rule.message()))
-        .collect()
+    fault.violations.iter().map(|broken| format!("{}: {}", broken.field, broken.rule.message())).collect()
 }
 
 /// Not a test of its own: the program of [`House::reader_program`] runs it, and only it, in a process of
@@ -416,8 +333,5 @@ fn acts_as_the_reader_process_when_asked_to() {
         return;
     };
     let answer = std::fs::File::create(answer).unwrap();
-    assert_eq!(
-        quire_document::reader::run_child(std::io::stdin(), answer),
-        ExitCode::SUCCESS
-    );
+    assert_eq!(quire_document::reader::run_child(std::io::stdin(), answer), ExitCode::SUCCESS);
 }

@@ -77,10 +77,7 @@ pub(crate) fn verdict(verdict: Verdict) -> pb::HandleWebhookResponse {
         Verdict::Duplicate => (pb::WebhookVerdict::Duplicate, ""),
         Verdict::Stored { status, reason } => (stored(status), reason),
     };
-    pb::HandleWebhookResponse {
-        verdict: verdict.into(),
-        reason: reason.to_owned(),
-    }
+    pb::HandleWebhookResponse { verdict: verdict.into(), reason: reason.to_owned() }
 }
 
 fn stored(status: InboxStatus) -> pb::WebhookVerdict {
@@ -93,8 +90,5 @@ fn stored(status: InboxStatus) -> pb::WebhookVerdict {
 }
 
 fn money(amount_minor: i64, currency: &str) -> pb::Money {
-    pb::Money {
-        amount_minor,
-        currency: currency.to_owned(),
-    }
+    pb::Money { amount_minor, currency: currency.to_owned() }
 }

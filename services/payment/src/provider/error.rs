@@ -16,10 +16,7 @@ pub enum ProviderError {
     #[error("the payment provider did not answer in time")]
     Timeout,
     #[error("the payment provider answered {status}, which may pass")]
-    Busy {
-        status: u16,
-        retry_after: Option<Duration>,
-    },
+    Busy { status: u16, retry_after: Option<Duration> },
     /// The provider has stored a failure under the idempotency key, or other parameters: under this key nothing
     /// will ever succeed.
     #[error("the idempotency key is used up")]
@@ -65,18 +62,12 @@ impl ProviderError {
     }
 
     pub(crate) fn from_transport(error: reqwest::Error) -> Self {
-        if error.is_timeout() {
-            Self::Timeout
-        } else {
-            Self::Connect(error.without_url())
-        }
+        if error.is_timeout() { Self::Timeout } else { Self::Connect(error.without_url()) }
     }
 
     pub(crate) fn from_answer(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Self {
         let error = serde_json::from_slice::<Answer>(body).unwrap_or_default().error;
-        let replayed = headers
-            .get("idempotent-replayed")
-            .is_some_and(|value| value == "true");
+        let replayed = headers.get("idempotent-replayed").is_some_and(|value| value == "true");
         let other_parameters =
             status == StatusCode::BAD_REQUEST && error.kind.as_deref() == Some("idempotency_error");
         if other_parameters || (replayed && status.is_server_error()) {
@@ -84,26 +75,14 @@ impl ProviderError {
         }
         let passing = [StatusCode::CONFLICT, StatusCode::TOO_MANY_REQUESTS];
         if passing.contains(&status) || status.is_server_error() {
-            let seconds = headers
-                .get(RETRY_AFTER)
-                .and_then(|value| value.to_str().ok()?.parse().ok());
-            return Self::Busy {
-                status: status.as_u16(),
-                retry_after: seconds.map(Duration::from_secs),
-            };
+            let seconds = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+            return Self::Busy { status: status.as_u16(), retry_after: seconds.map(Duration::from_secs) };
         }
         let code: String = error.code.or(error.kind).unwrap_or_default();
         // A code is a word of the API; anything else is not repeated.
         let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-        let code = if code.len() <= 64 && code.bytes().all(word) {
-            code
-        } else {
-            String::new()
-        };
-        Self::Refused {
-            status: status.as_u16(),
-            code,
-        }
+        let code = if code.len() <= 64 && code.bytes().all(word) { code } else { String::new() };
+        Self::Refused { status: status.as_u16(), code }
     }
 }
 
@@ -113,16 +92,9 @@ mod tests {
 
     fn answer(status: u16, headers: &[(&'static str, &'static str)], body: &str) -> ProviderError {
         let headers = headers.iter().map(|(name, value)| {
-            (
-                name.parse::<reqwest::header::HeaderName>().unwrap(),
-                value.parse().unwrap(),
-            )
+            (name.parse::<reqwest::header::HeaderName>().unwrap(), value.parse().unwrap())
         });
-        ProviderError::from_answer(
-            StatusCode::from_u16(status).unwrap(),
-            &headers.collect(),
-            body.as_bytes(),
-        )
+        ProviderError::from_answer(StatusCode::from_u16(status).unwrap(), &headers.collect(), body.as_bytes())
     }
 
     #[test]
@@ -150,15 +122,9 @@ mod tests {
 
     #[test]
     fn a_refusal_keeps_the_code_and_nothing_that_was_sent() {
-        let refused = answer(
-            400,
-            &[],
-            r#"{"error": {"code": "amount_too_small", "message": "ada@example.org"}}"#,
-        );
-        assert_eq!(
-            refused.to_string(),
-            "the payment provider refused with 400 and code `amount_too_small`"
-        );
+        let refused =
+            answer(400, &[], r#"{"error": {"code": "amount_too_small", "message": "ada@example.org"}}"#);
+        assert_eq!(refused.to_string(), "the payment provider refused with 400 and code `amount_too_small`");
         let odd = answer(400, &[], r#"{"error": {"code": "no such ada@example.org"}}"#);
         assert!(!odd.to_string().contains("ada"));
     }

@@ -28,22 +28,12 @@ async fn a_price_is_told_and_pages_outside_the_bounds_are_refused(backend: Backe
     let stage = Stage::with_settings(backend, &[("QUIRE_PRICE_PER_PAGE_MINOR", "75")]).await;
     let server = stage.start().await;
     let mut client = server.client.clone();
-    let pricing = client
-        .get_pricing(pb::GetPricingRequest {})
-        .await
-        .unwrap()
-        .into_inner();
-    let price = pb::Money {
-        amount_minor: 75,
-        currency: "EUR".to_owned(),
-    };
+    let pricing = client.get_pricing(pb::GetPricingRequest {}).await.unwrap().into_inner();
+    let price = pb::Money { amount_minor: 75, currency: "EUR".to_owned() };
     assert_eq!(pricing.price_per_page, Some(price));
     assert_eq!((pricing.min_pages, pricing.max_pages), (3, 1000));
-    let price = client
-        .calculate_price(pb::CalculatePriceRequest { pages: Some(12) })
-        .await
-        .unwrap()
-        .into_inner();
+    let price =
+        client.calculate_price(pb::CalculatePriceRequest { pages: Some(12) }).await.unwrap().into_inner();
     assert_eq!(price.total.unwrap().amount_minor, 900);
     for (pages, rule) in [
         (None, Rule::Missing),
@@ -51,15 +41,9 @@ async fn a_price_is_told_and_pages_outside_the_bounds_are_refused(backend: Backe
         (Some(-1), Rule::GreaterThanEqual(1)),
         (Some(1001), Rule::LessThanEqual(1000)),
     ] {
-        let status = client
-            .calculate_price(pb::CalculatePriceRequest { pages })
-            .await
-            .unwrap_err();
+        let status = client.calculate_price(pb::CalculatePriceRequest { pages }).await.unwrap_err();
         assert_eq!(status.code(), Code::InvalidArgument);
-        assert_eq!(
-            Fault::from(&status).violations,
-            vec![Violation::new("pages", rule)]
-        );
+        assert_eq!(Fault::from(&status).violations, vec![Violation::new("pages", rule)]);
     }
 }
 
@@ -69,13 +53,7 @@ async fn a_checkout_is_opened_at_the_provider_with_the_locked_price(backend: Bac
     let order = stage.checkout(&server.client, "document").await.unwrap();
     assert_eq!(order.status(), pb::OrderStatus::Open);
     assert_eq!(order.pages, PAGES);
-    assert_eq!(
-        order.total,
-        Some(pb::Money {
-            amount_minor: 600,
-            currency: "EUR".to_owned()
-        })
-    );
+    assert_eq!(order.total, Some(pb::Money { amount_minor: 600, currency: "EUR".to_owned() }));
     assert!(order.checkout_url.starts_with(stage.sandbox.url()));
     let sessions = stage.provider("/v1/checkout/sessions").await;
     let session = &sessions["data"][0];
@@ -88,15 +66,8 @@ async fn a_checkout_is_opened_at_the_provider_with_the_locked_price(backend: Bac
     let dearer = stage.start_with(&[("QUIRE_PRICE_PER_PAGE_MINOR", "99")]).await;
     let again = stage.checkout(&dearer.client, "document").await.unwrap();
     assert_eq!(again, order);
-    let without_token = pb::CreateCheckoutRequest {
-        document_id: "document".to_owned(),
-    };
-    let status = server
-        .client
-        .clone()
-        .create_checkout(without_token)
-        .await
-        .unwrap_err();
+    let without_token = pb::CreateCheckoutRequest { document_id: "document".to_owned() };
+    let status = server.client.clone().create_checkout(without_token).await.unwrap_err();
     assert_eq!(status.code(), Code::Unauthenticated);
 }
 
@@ -104,18 +75,11 @@ async fn concurrent_checkouts_of_a_document_are_one(backend: Backend) {
     let stage = Stage::new(backend).await;
     let (first, second) = (stage.start().await, stage.start().await);
     let calls = (0..20).map(|call| {
-        let client = if call % 2 == 0 {
-            &first.client
-        } else {
-            &second.client
-        };
+        let client = if call % 2 == 0 { &first.client } else { &second.client };
         stage.checkout(client, "document")
     });
-    let orders: Vec<pb::Order> = futures::future::join_all(calls)
-        .await
-        .into_iter()
-        .collect::<Result<_, _>>()
-        .unwrap();
+    let orders: Vec<pb::Order> =
+        futures::future::join_all(calls).await.into_iter().collect::<Result<_, _>>().unwrap();
     assert!(orders.iter().all(|order| *order == orders[0]));
     let sessions = stage.provider("/v1/checkout/sessions").await;
     assert_eq!(sessions["data"].as_array().unwrap().len(), 1);
@@ -138,18 +102,11 @@ async fn a_refusal_of_the_document_service_passes_through_and_nothing_is_ordered
 async fn an_unreachable_provider_leaves_an_order_that_goes_on_after_a_restart(backend: Backend) {
     let stage = Stage::new(backend).await;
     // A port that was free a moment ago and that nobody listens on.
-    let port = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let nowhere = format!("http://127.0.0.1:{port}");
     let server = stage.start_with(&[("QUIRE_STRIPE_URL", &nowhere)]).await;
     let fault = stage.checkout(&server.client, "document").await.unwrap_err();
-    assert_eq!(
-        (fault.kind, fault.reason.as_str()),
-        (Kind::Unavailable, "PROVIDER_UNAVAILABLE")
-    );
+    assert_eq!((fault.kind, fault.reason.as_str()), (Kind::Unavailable, "PROVIDER_UNAVAILABLE"));
     assert!(fault.retry_after.is_some());
     server.crash();
 
@@ -166,16 +123,10 @@ async fn a_crash_after_the_provider_answered_finds_the_same_session(backend: Bac
     let server = stage.start().await;
     let before = stage.checkout(&server.client, "document").await.unwrap();
     server.crash();
-    tamper(
-        &stage,
-        "UPDATE orders SET checkout_session_id = NULL, checkout_url = NULL",
-    )
-    .await;
+    tamper(&stage, "UPDATE orders SET checkout_session_id = NULL, checkout_url = NULL").await;
 
     // Other settings, and still the same request: the provider refuses another one under the same key.
-    let server = stage
-        .start_with(&[("QUIRE_PUBLIC_URL", "https://moved.example")])
-        .await;
+    let server = stage.start_with(&[("QUIRE_PUBLIC_URL", "https://moved.example")]).await;
     let after = stage.checkout(&server.client, "document").await.unwrap();
     assert_eq!(after, before);
     let sessions = stage.provider("/v1/checkout/sessions").await;
@@ -189,10 +140,7 @@ async fn a_paid_document_is_not_sold_again(backend: Backend) {
     stage.pay(&order).await;
     stage.sandbox.drained().await;
     let fault = stage.checkout(&server.client, "document").await.unwrap_err();
-    assert_eq!(
-        (fault.kind, fault.reason.as_str()),
-        (Kind::Conflict, "ALREADY_PAID")
-    );
+    assert_eq!((fault.kind, fault.reason.as_str()), (Kind::Conflict, "ALREADY_PAID"));
     let paid = stage.order(&server.client, &order.id).await;
     assert_eq!(paid.checkout_url, "");
     assert!(paid.paid_at.is_some());
@@ -217,17 +165,9 @@ async fn a_checkout_that_ran_out_is_released_and_can_be_opened_again(backend: Ba
     };
     assert_ne!(second.id, first.id);
     // The old session's events, once more and late, do not touch the new order.
-    let stale = session_event(
-        "evt_stale",
-        "checkout.session.expired",
-        &first,
-        serde_json::json!({}),
-    );
+    let stale = session_event("evt_stale", "checkout.session.expired", &first, serde_json::json!({}));
     stage.deliver(&server.client, &stale).await.unwrap();
-    assert_eq!(
-        stage.order(&server.client, &second.id).await.status(),
-        pb::OrderStatus::Open
-    );
+    assert_eq!(stage.order(&server.client, &second.id).await.status(), pb::OrderStatus::Open);
 }
 
 async fn the_sweep_ends_an_order_that_nobody_came_back_to(backend: Backend) {
@@ -236,11 +176,7 @@ async fn the_sweep_ends_an_order_that_nobody_came_back_to(backend: Backend) {
     let order = stage.checkout(&server.client, "document").await.unwrap();
     server.crash();
     // As if the crash had come before the provider was called.
-    tamper(
-        &stage,
-        "UPDATE orders SET checkout_session_id = NULL, checkout_url = NULL",
-    )
-    .await;
+    tamper(&stage, "UPDATE orders SET checkout_session_id = NULL, checkout_url = NULL").await;
     stage.clock.advance(Duration::from_secs(25 * 3600));
     let server = stage.start().await;
     stage.peers_were(|book| book.released == ["document"]).await;
@@ -252,19 +188,14 @@ async fn a_payment_that_no_webhook_told_of_is_found_by_the_sweep(backend: Backen
     let stage = Stage::new(backend).await;
     let server = stage.start().await;
     let order = stage.checkout(&server.client, "document").await.unwrap();
-    stage.sandbox.set_behaviour(quire_sandbox::Behaviour {
-        hold: true,
-        ..Default::default()
-    });
+    stage.sandbox.set_behaviour(quire_sandbox::Behaviour { hold: true, ..Default::default() });
     stage.pay(&order).await;
     server.crash();
     stage.forget_servers();
     stage.clock.advance(Duration::from_secs(25 * 3600));
     let server = stage.start().await;
     stage.peers_were(|book| book.started.len() == 1).await;
-    let order = stage
-        .order_is(&server.client, &order.id, |order| !order.job_id.is_empty())
-        .await;
+    let order = stage.order_is(&server.client, &order.id, |order| !order.job_id.is_empty()).await;
     assert_eq!(order.status(), pb::OrderStatus::Paid);
     // The webhooks come at last: nothing more happens.
     stage.sandbox.set_behaviour(quire_sandbox::Behaviour::default());

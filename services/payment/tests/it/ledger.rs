@@ -23,11 +23,7 @@ pub async fn balance(stage: &Stage, account: &str) -> i64 {
 
 /// How many rows a table has.
 pub async fn count(stage: &Stage, table: &str) -> i64 {
-    numbers(
-        stage,
-        &format!("SELECT CAST(COUNT(*) AS BIGINT) AS n FROM {table}"),
-    )
-    .await[0]
+    numbers(stage, &format!("SELECT CAST(COUNT(*) AS BIGINT) AS n FROM {table}")).await[0]
 }
 
 /// Changes the tables as no service would.
@@ -39,16 +35,8 @@ pub async fn tamper(stage: &Stage, sql: &str) {
 
 async fn numbers(stage: &Stage, sql: &str) -> Vec<i64> {
     let database = stage.open_database().await;
-    let backend = if database.is_postgres() {
-        DatabaseBackend::Postgres
-    } else {
-        DatabaseBackend::Sqlite
-    };
-    let rows = database
-        .reader()
-        .query_all_raw(Statement::from_string(backend, sql))
-        .await
-        .unwrap();
+    let backend = if database.is_postgres() { DatabaseBackend::Postgres } else { DatabaseBackend::Sqlite };
+    let rows = database.reader().query_all_raw(Statement::from_string(backend, sql)).await.unwrap();
     let numbers = rows.iter().map(|row| row.try_get("", "n").unwrap()).collect();
     database.close().await.unwrap();
     numbers

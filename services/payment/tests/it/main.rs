@@ -1,9 +1,6 @@
 //! The payment service through its gRPC door, with the sandbox as provider.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test that cannot go on fails where it stands"
-)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
 mod checkout;
 mod ledger;

@@ -19,31 +19,12 @@ async fn somebody_elses_order_is_not_found(backend: Backend) {
     let order = stage.checkout(&server.client, "document").await.unwrap();
     let mut client = server.client.clone();
     for (user, id) in [("eve", order.id.as_str()), ("ada", "unknown"), ("ada", "")] {
-        let request = stage.as_user(
-            user,
-            pb::GetOrderRequest {
-                order_id: id.to_owned(),
-            },
-        );
-        assert_eq!(
-            client.get_order(request).await.unwrap_err().code(),
-            Code::NotFound
-        );
+        let request = stage.as_user(user, pb::GetOrderRequest { order_id: id.to_owned() });
+        assert_eq!(client.get_order(request).await.unwrap_err().code(), Code::NotFound);
     }
     let request = stage.as_user("eve", pb::ListOrdersRequest::default());
-    assert!(
-        client
-            .list_orders(request)
-            .await
-            .unwrap()
-            .into_inner()
-            .orders
-            .is_empty()
-    );
-    let status = client
-        .get_order(pb::GetOrderRequest { order_id: order.id })
-        .await
-        .unwrap_err();
+    assert!(client.list_orders(request).await.unwrap().into_inner().orders.is_empty());
+    let status = client.get_order(pb::GetOrderRequest { order_id: order.id }).await.unwrap_err();
     assert_eq!(status.code(), Code::Unauthenticated);
 }
 
@@ -53,31 +34,14 @@ async fn a_list_is_walked_page_by_page_newest_first(backend: Backend) {
     let mut made = Vec::new();
     for place in 0..5 {
         stage.clock.advance(Duration::from_secs(1));
-        made.push(
-            stage
-                .checkout(&server.client, &format!("document {place}"))
-                .await
-                .unwrap(),
-        );
+        made.push(stage.checkout(&server.client, &format!("document {place}")).await.unwrap());
     }
     made.reverse();
     let mut listed = Vec::new();
     let mut page_token = String::new();
     loop {
-        let request = stage.as_user(
-            "ada",
-            pb::ListOrdersRequest {
-                page_size: 2,
-                page_token,
-            },
-        );
-        let page = server
-            .client
-            .clone()
-            .list_orders(request)
-            .await
-            .unwrap()
-            .into_inner();
+        let request = stage.as_user("ada", pb::ListOrdersRequest { page_size: 2, page_token });
+        let page = server.client.clone().list_orders(request).await.unwrap().into_inner();
         assert!(page.orders.len() <= 2);
         listed.extend(page.orders);
         page_token = page.next_page_token;
@@ -87,16 +51,8 @@ async fn a_list_is_walked_page_by_page_newest_first(backend: Backend) {
     }
     assert_eq!(listed, made);
     for (page_size, page_token) in [(-1, ""), (0, "not a token")] {
-        let message = pb::ListOrdersRequest {
-            page_size,
-            page_token: page_token.to_owned(),
-        };
-        let status = server
-            .client
-            .clone()
-            .list_orders(stage.as_user("ada", message))
-            .await
-            .unwrap_err();
+        let message = pb::ListOrdersRequest { page_size, page_token: page_token.to_owned() };
+        let status = server.client.clone().list_orders(stage.as_user("ada", message)).await.unwrap_err();
         assert_eq!(status.code(), Code::InvalidArgument);
     }
 }

@@ -96,9 +96,7 @@ async fn prepare(
         ..Default::default()
     };
     book.send_modify(|book| book.prepared.push(request));
-    Ok(Response::new(document::PrepareOrderResponse {
-        document: Some(document),
-    }))
+    Ok(Response::new(document::PrepareOrderResponse { document: Some(document) }))
 }
 
 async fn release(
@@ -124,10 +122,7 @@ async fn start(
     if down {
         return Err(Status::unavailable("down"));
     }
-    Ok(Response::new(job::StartJobResponse {
-        job_id,
-        created: true,
-    }))
+    Ok(Response::new(job::StartJobResponse { job_id, created: true }))
 }
 
 fn unary<Req, Res, F, Fut>(handler: F) -> MethodRouter

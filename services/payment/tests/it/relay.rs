@@ -21,15 +21,10 @@ async fn a_job_service_that_was_down_is_told_when_it_is_up(backend: Backend) {
     stage.pay(&order).await;
     stage.sandbox.drained().await;
     // The webhook was acknowledged all the same.
-    assert_eq!(
-        stage.order(&server.client, &order.id).await.status(),
-        pb::OrderStatus::Paid
-    );
+    assert_eq!(stage.order(&server.client, &order.id).await.status(), pb::OrderStatus::Paid);
     stage.peers_were(|book| book.started.len() >= 3).await;
     stage.change_peers(|book| book.jobs_down = false);
-    let order = stage
-        .order_is(&server.client, &order.id, |order| !order.job_id.is_empty())
-        .await;
+    let order = stage.order_is(&server.client, &order.id, |order| !order.job_id.is_empty()).await;
     assert_eq!(order.job_id, format!("job-of-{}", order.id));
     assert_eq!(count(&stage, "outbox WHERE done_at IS NULL").await, 0);
 }
@@ -49,9 +44,7 @@ async fn a_crash_between_the_commit_and_the_relay_loses_nothing(backend: Backend
     let server = stage.start().await;
     let again = stage.deliver(&server.client, &event).await.unwrap();
     assert_eq!(again.verdict(), pb::WebhookVerdict::Duplicate);
-    stage
-        .order_is(&server.client, &order.id, |order| !order.job_id.is_empty())
-        .await;
+    stage.order_is(&server.client, &order.id, |order| !order.job_id.is_empty()).await;
     // The call may be repeated, its order never changes: the job service answers one job for it.
     let started = stage.book.borrow().started.clone();
     assert!(started.iter().all(|call| call.order_id == order.id));
@@ -69,21 +62,9 @@ async fn a_task_whose_holder_died_is_done_by_another(backend: Backend) {
     let others = [stage.start().await, stage.start().await, stage.start().await];
     server.crash();
     stage.change_peers(|book| book.jobs_down = false);
-    tamper(
-        &stage,
-        "UPDATE outbox SET lease_until = 0, next_at = 0 WHERE done_at IS NULL",
-    )
-    .await;
-    stage
-        .order_is(&others[0].client, &order.id, |order| !order.job_id.is_empty())
-        .await;
-    let orders: Vec<_> = stage
-        .book
-        .borrow()
-        .started
-        .iter()
-        .map(|call| call.order_id.clone())
-        .collect();
+    tamper(&stage, "UPDATE outbox SET lease_until = 0, next_at = 0 WHERE done_at IS NULL").await;
+    stage.order_is(&others[0].client, &order.id, |order| !order.job_id.is_empty()).await;
+    let orders: Vec<_> = stage.book.borrow().started.iter().map(|call| call.order_id.clone()).collect();
     assert!(orders.iter().all(|started| *started == order.id));
     assert_eq!(count(&stage, "outbox WHERE done_at IS NOT NULL").await, 1);
 }

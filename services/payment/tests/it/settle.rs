@@ -26,20 +26,14 @@ async fn settle(
         outcome: outcome.into(),
     };
     let request = stage.as_service("background-job", message);
-    client
-        .clone()
-        .settle_order(request)
-        .await
-        .map(|answer| answer.into_inner().status())
+    client.clone().settle_order(request).await.map(|answer| answer.into_inner().status())
 }
 
 async fn paid_order(stage: &Stage, client: &Client) -> pb::Order {
     let order = stage.checkout(client, "document").await.unwrap();
     stage.pay(&order).await;
     stage.sandbox.drained().await;
-    stage
-        .order_is(client, &order.id, |order| !order.job_id.is_empty())
-        .await
+    stage.order_is(client, &order.id, |order| !order.job_id.is_empty()).await
 }
 
 async fn a_failed_job_refunds_its_order_once_however_often_it_is_said(backend: Backend) {
@@ -48,30 +42,18 @@ async fn a_failed_job_refunds_its_order_once_however_often_it_is_said(backend: B
     let client = &servers[0].client;
     let order = paid_order(&stage, client).await;
     let calls = (0..10).map(|call| {
-        let outcome = if call % 3 == 0 {
-            pb::JobOutcome::Cancelled
-        } else {
-            pb::JobOutcome::Failed
-        };
+        let outcome = if call % 3 == 0 { pb::JobOutcome::Cancelled } else { pb::JobOutcome::Failed };
         settle(&stage, &servers[call % 2].client, &order.id, outcome)
     });
     for status in futures::future::join_all(calls).await {
         let status = status.unwrap();
-        assert!(
-            matches!(status, pb::OrderStatus::RefundPending | pb::OrderStatus::Refunded),
-            "{status:?}"
-        );
+        assert!(matches!(status, pb::OrderStatus::RefundPending | pb::OrderStatus::Refunded), "{status:?}");
     }
     let refunded = |order: &pb::Order| order.status() == pb::OrderStatus::Refunded;
     stage.order_is(client, &order.id, refunded).await;
     // The provider's own count: what was charged less what went back.
     let funds = stage.provider("/v1/balance").await;
-    let eur = funds["available"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .find(|row| row["currency"] == "eur")
-        .unwrap();
+    let eur = funds["available"].as_array().unwrap().iter().find(|row| row["currency"] == "eur").unwrap();
     assert_eq!(eur["amount"], 0);
     stage.sandbox.drained().await;
     let refunds = stage.provider("/v1/events?type=refund.created").await;
@@ -81,9 +63,7 @@ async fn a_failed_job_refunds_its_order_once_however_often_it_is_said(backend: B
         assert_eq!(balance(&stage, account).await, 0, "{account}");
     }
     assert_eq!(count(&stage, "outbox WHERE kind = 'refund'").await, 1);
-    let late = settle(&stage, client, &order.id, pb::JobOutcome::Delivered)
-        .await
-        .unwrap();
+    let late = settle(&stage, client, &order.id, pb::JobOutcome::Delivered).await.unwrap();
     assert_eq!(late, pb::OrderStatus::Refunded);
 }
 
@@ -91,11 +71,7 @@ async fn a_delivered_order_stays_delivered(backend: Backend) {
     let stage = Stage::new(backend).await;
     let server = stage.start().await;
     let order = paid_order(&stage, &server.client).await;
-    for outcome in [
-        pb::JobOutcome::Delivered,
-        pb::JobOutcome::Delivered,
-        pb::JobOutcome::Failed,
-    ] {
+    for outcome in [pb::JobOutcome::Delivered, pb::JobOutcome::Delivered, pb::JobOutcome::Failed] {
         let status = settle(&stage, &server.client, &order.id, outcome).await.unwrap();
         assert_eq!(status, pb::OrderStatus::Delivered);
     }
@@ -108,17 +84,11 @@ async fn only_the_job_service_settles_and_only_paid_orders(backend: Backend) {
     let stage = Stage::new(backend).await;
     let server = stage.start().await;
     let order = stage.checkout(&server.client, "document").await.unwrap();
-    let status = settle(&stage, &server.client, &order.id, pb::JobOutcome::Failed)
-        .await
-        .unwrap_err();
+    let status = settle(&stage, &server.client, &order.id, pb::JobOutcome::Failed).await.unwrap_err();
     assert_eq!(Fault::from(&status).reason, "ORDER_NOT_PAID");
-    let status = settle(&stage, &server.client, "nothing", pb::JobOutcome::Failed)
-        .await
-        .unwrap_err();
+    let status = settle(&stage, &server.client, "nothing", pb::JobOutcome::Failed).await.unwrap_err();
     assert_eq!(status.code(), Code::NotFound);
-    let status = settle(&stage, &server.client, &order.id, pb::JobOutcome::Unspecified)
-        .await
-        .unwrap_err();
+    let status = settle(&stage, &server.client, &order.id, pb::JobOutcome::Unspecified).await.unwrap_err();
     assert_eq!(Fault::from(&status).violations[0].field, "outcome");
     stage.pay(&order).await;
     stage.sandbox.drained().await;
@@ -127,9 +97,7 @@ async fn only_the_job_service_settles_and_only_paid_orders(backend: Backend) {
         job_id: "another".to_owned(),
         outcome: pb::JobOutcome::Failed.into(),
     };
-    stage
-        .order_is(&server.client, &order.id, |order| !order.job_id.is_empty())
-        .await;
+    stage.order_is(&server.client, &order.id, |order| !order.job_id.is_empty()).await;
     let request = stage.as_service("background-job", message.clone());
     let status = server.client.clone().settle_order(request).await.unwrap_err();
     assert_eq!(Fault::from(&status).reason, "OTHER_JOB");
@@ -139,8 +107,5 @@ async fn only_the_job_service_settles_and_only_paid_orders(backend: Backend) {
     let request = stage.as_user("ada", message);
     let status = server.client.clone().settle_order(request).await.unwrap_err();
     assert_eq!(status.code(), Code::Unauthenticated);
-    assert_eq!(
-        stage.order(&server.client, &order.id).await.status(),
-        pb::OrderStatus::Paid
-    );
+    assert_eq!(stage.order(&server.client, &order.id).await.status(), pb::OrderStatus::Paid);
 }

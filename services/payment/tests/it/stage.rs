@@ -101,10 +101,7 @@ impl Stage {
         let master = MasterSecret::new(SecretString::from(MASTER)).unwrap();
         let pkcs8 = Ed25519KeyPair::generate_pkcs8v1(&aws_lc_rs::rand::SystemRandom::new()).unwrap();
         let pair = Ed25519KeyPair::from_pkcs8(pkcs8.as_ref()).unwrap();
-        let public = SigningKey {
-            kid: KID.to_owned(),
-            public_key: pair.public_key().as_ref().to_vec(),
-        };
+        let public = SigningKey { kid: KID.to_owned(), public_key: pair.public_key().as_ref().to_vec() };
         let (peers, book) = watch::channel(Book::default());
         let peers_url = peers::serve(peers.clone(), world.clone(), &master, public).await;
 
@@ -117,16 +114,10 @@ impl Stage {
             ..SandboxConfig::default()
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let sandbox = Sandbox::start(listener, config, world.clone(), shutdown.clone())
-            .await
-            .unwrap();
+        let sandbox = Sandbox::start(listener, config, world.clone(), shutdown.clone()).await.unwrap();
         let mut values: HashMap<String, String> = HashMap::new();
         values.insert("QUIRE_STRIPE_URL".to_owned(), sandbox.url().to_owned());
-        values.extend(
-            settings
-                .iter()
-                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
-        );
+        values.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         let redirects = reqwest::redirect::Policy::none();
         Self {
             world,
@@ -139,11 +130,7 @@ impl Stage {
             master,
             settings: values,
             bridge,
-            http: reqwest::Client::builder()
-                .no_proxy()
-                .redirect(redirects)
-                .build()
-                .unwrap(),
+            http: reqwest::Client::builder().no_proxy().redirect(redirects).build().unwrap(),
             database: backend.create().await,
             shutdown,
         }
@@ -157,11 +144,7 @@ impl Stage {
 
     pub async fn start_with(&self, settings: &[(&str, &str)]) -> Server {
         let mut values = self.settings.clone();
-        values.extend(
-            settings
-                .iter()
-                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
-        );
+        values.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         let mut settings = Settings::from_map(values);
         let common = Common {
             database_url: self.database.url().to_owned(),
@@ -179,24 +162,16 @@ impl Stage {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()
-            .unwrap();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         runtime.spawn(async move {
             let listener = TcpListener::from_std(listener).unwrap();
-            quire_payment::serve(config, world, listener, CancellationToken::new())
-                .await
-                .unwrap();
+            quire_payment::serve(config, world, listener, CancellationToken::new()).await.unwrap();
         });
         let mut client = Client::new(quire_serve::client::channel(&url).unwrap());
         client.get_pricing(pb::GetPricingRequest {}).await.unwrap();
         self.bridge.0.lock().unwrap().clients.push(client.clone());
-        Server {
-            client,
-            runtime: Some(runtime),
-        }
+        Server { client, runtime: Some(runtime) }
     }
 
     /// The provider's webhooks no longer reach the servers started so far.
@@ -230,39 +205,18 @@ impl Stage {
                 }
             }
         };
-        tokio::time::timeout(PATIENCE, asking)
-            .await
-            .expect("the order gets there in time")
+        tokio::time::timeout(PATIENCE, asking).await.expect("the order gets there in time")
     }
 
     pub async fn order(&self, client: &Client, id: &str) -> pb::Order {
-        let request = self.as_user(
-            "ada",
-            pb::GetOrderRequest {
-                order_id: id.to_owned(),
-            },
-        );
-        client
-            .clone()
-            .get_order(request)
-            .await
-            .unwrap()
-            .into_inner()
-            .order
-            .unwrap()
+        let request = self.as_user("ada", pb::GetOrderRequest { order_id: id.to_owned() });
+        client.clone().get_order(request).await.unwrap().into_inner().order.unwrap()
     }
 
     pub async fn checkout(&self, client: &Client, document_id: &str) -> Result<pb::Order, Fault> {
-        let request = self.as_user(
-            "ada",
-            pb::CreateCheckoutRequest {
-                document_id: document_id.to_owned(),
-            },
-        );
+        let request = self.as_user("ada", pb::CreateCheckoutRequest { document_id: document_id.to_owned() });
         let answer = client.clone().create_checkout(request).await;
-        answer
-            .map(|answer| answer.into_inner().order.unwrap())
-            .map_err(|status| Fault::from(&status))
+        answer.map(|answer| answer.into_inner().order.unwrap()).map_err(|status| Fault::from(&status))
     }
 
     /// The customer pays on the provider's page.
@@ -278,13 +232,7 @@ impl Stage {
     /// Asks the provider's API.
     pub async fn provider(&self, path: &str) -> Value {
         let url = format!("{}{path}", self.sandbox.url());
-        let answer = self
-            .http
-            .get(url)
-            .bearer_auth(DEVELOPMENT_API_KEY)
-            .send()
-            .await
-            .unwrap();
+        let answer = self.http.get(url).bearer_auth(DEVELOPMENT_API_KEY).send().await.unwrap();
         answer.json().await.unwrap()
     }
 
@@ -299,15 +247,8 @@ impl Stage {
         let payload = event.to_string().into_bytes();
         let now = self.world.now().unix_seconds();
         let signature = quire_sandbox::signature::sign(DEVELOPMENT_WEBHOOK_SECRET, now, &payload);
-        let request = pb::HandleWebhookRequest {
-            payload,
-            signature: Some(signature),
-        };
-        client
-            .clone()
-            .handle_webhook(request)
-            .await
-            .map(tonic::Response::into_inner)
+        let request = pb::HandleWebhookRequest { payload, signature: Some(signature) };
+        client.clone().handle_webhook(request).await.map(tonic::Response::into_inner)
     }
 
     pub fn as_user<T>(&self, user_id: &str, message: T) -> Request<T> {
@@ -327,9 +268,7 @@ impl Stage {
         header.typ = Some(ACCESS_TYPE.to_owned());
         let token = jsonwebtoken::encode(&header, &claims, &self.signing).unwrap();
         let mut request = Request::new(message);
-        request
-            .metadata_mut()
-            .insert("authorization", format!("Bearer {token}").parse().unwrap());
+        request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
         request
     }
 
@@ -384,9 +323,8 @@ impl Bridge {
     async fn serve(&self) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/webhook", listener.local_addr().unwrap());
-        let router = axum::Router::new()
-            .route("/webhook", axum::routing::post(receive))
-            .with_state(self.clone());
+        let router =
+            axum::Router::new().route("/webhook", axum::routing::post(receive)).with_state(self.clone());
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         url
     }
@@ -403,13 +341,8 @@ async fn receive(State(bridge): State<Bridge>, headers: HeaderMap, body: axum::b
     let Some(mut client) = client else {
         return StatusCode::SERVICE_UNAVAILABLE;
     };
-    let signature = headers
-        .get("stripe-signature")
-        .map(|value| value.to_str().unwrap().to_owned());
-    let request = pb::HandleWebhookRequest {
-        payload: body.to_vec(),
-        signature,
-    };
+    let signature = headers.get("stripe-signature").map(|value| value.to_str().unwrap().to_owned());
+    let request = pb::HandleWebhookRequest { payload: body.to_vec(), signature };
     match client.handle_webhook(request).await {
         Ok(_) => StatusCode::OK,
         Err(status) => Fault::from(&status).kind.http(),

@@ -50,16 +50,11 @@ async fn a_hundred_deliveries_of_one_event_start_one_job(backend: Backend) {
         }
     }
     assert_eq!(accepted, 1);
-    let order = stage
-        .order_is(&servers[0].client, &order.id, |order| !order.job_id.is_empty())
-        .await;
+    let order = stage.order_is(&servers[0].client, &order.id, |order| !order.job_id.is_empty()).await;
     assert_eq!(order.status(), pb::OrderStatus::Paid);
     let book = stage.book.borrow().clone();
     assert_eq!(book.started.len(), 1);
-    assert_eq!(
-        (book.started[0].pages, book.started[0].user_id.as_str()),
-        (12, "ada")
-    );
+    assert_eq!((book.started[0].pages, book.started[0].user_id.as_str()), (12, "ada"));
     assert_eq!(count(&stage, "inbox_events").await, 1);
     assert_eq!(count(&stage, "outbox").await, 1);
     assert_eq!(count(&stage, "ledger_entries").await, 2);
@@ -77,15 +72,10 @@ async fn three_kinds_of_events_in_any_order_and_number_start_one_job(backend: Ba
             seed: round,
             hold: false,
         });
-        let order = stage
-            .checkout(&servers[0].client, &format!("document {round}"))
-            .await
-            .unwrap();
+        let order = stage.checkout(&servers[0].client, &format!("document {round}")).await.unwrap();
         stage.pay(&order).await;
         stage.sandbox.drained().await;
-        let order = stage
-            .order_is(&servers[1].client, &order.id, |order| !order.job_id.is_empty())
-            .await;
+        let order = stage.order_is(&servers[1].client, &order.id, |order| !order.job_id.is_empty()).await;
         assert_eq!(order.status(), pb::OrderStatus::Paid);
     }
     let started = stage.book.borrow().started.clone();
@@ -108,35 +98,23 @@ async fn a_delivery_without_a_good_signature_is_refused_and_changes_nothing(back
         (None, "SIGNATURE_MISSING"),
         (Some(String::new()), "SIGNATURE_MISSING"),
         (Some("garbage".to_owned()), "SIGNATURE_MALFORMED"),
-        (
-            Some(sign("whsec_of_somebody_else", now, &payload)),
-            "SIGNATURE_MISMATCH",
-        ),
+        (Some(sign("whsec_of_somebody_else", now, &payload)), "SIGNATURE_MISMATCH"),
         (Some(sign(secret, now, b"another body")), "SIGNATURE_MISMATCH"),
         (Some(sign(secret, now - 301, &payload)), "SIGNATURE_TIMESTAMP"),
         (Some(sign(secret, now + 301, &payload)), "SIGNATURE_TIMESTAMP"),
     ] {
-        let request = pb::HandleWebhookRequest {
-            payload: payload.clone(),
-            signature,
-        };
+        let request = pb::HandleWebhookRequest { payload: payload.clone(), signature };
         let status = server.client.clone().handle_webhook(request).await.unwrap_err();
         let fault = Fault::from(&status);
         assert_eq!((fault.kind, fault.reason.as_str()), (Kind::Malformed, reason));
     }
     let huge = vec![b' '; 1024 * 1024 + 1];
     let signature = Some(sign(secret, now, &huge));
-    let request = pb::HandleWebhookRequest {
-        payload: huge,
-        signature,
-    };
+    let request = pb::HandleWebhookRequest { payload: huge, signature };
     let status = server.client.clone().handle_webhook(request).await.unwrap_err();
     assert_eq!(Fault::from(&status).kind, Kind::TooLarge);
     assert_eq!(count(&stage, "inbox_events").await, 0);
-    assert_eq!(
-        stage.order(&server.client, &order.id).await.status(),
-        pb::OrderStatus::Open
-    );
+    assert_eq!(stage.order(&server.client, &order.id).await.status(), pb::OrderStatus::Open);
 }
 
 async fn an_amount_or_currency_that_contradicts_the_quote_is_set_aside(backend: Backend) {
@@ -160,12 +138,7 @@ async fn an_amount_or_currency_that_contradicts_the_quote_is_set_aside(backend: 
         assert_eq!(answer.verdict(), pb::WebhookVerdict::Quarantined);
         assert_eq!(answer.reason, reason);
         // Not even a right one starts the job now: an operator must look.
-        let right = session_event(
-            &format!("{id}_right"),
-            "checkout.session.completed",
-            &order,
-            json!({}),
-        );
+        let right = session_event(&format!("{id}_right"), "checkout.session.completed", &order, json!({}));
         let answer = stage.deliver(&server.client, &right).await.unwrap();
         assert_eq!(answer.verdict(), pb::WebhookVerdict::Quarantined);
         let order = stage.order(&server.client, &order.id).await;
@@ -184,10 +157,7 @@ async fn completed_but_unpaid_starts_nothing_until_the_money_comes(backend: Back
     let order = stage.checkout(&server.client, "document").await.unwrap();
     let unpaid = json!({ "payment_status": "unpaid" });
     let event = session_event("evt_1", "checkout.session.completed", &order, unpaid);
-    assert_eq!(
-        stage.deliver(&server.client, &event).await.unwrap().verdict(),
-        pb::WebhookVerdict::Accepted
-    );
+    assert_eq!(stage.deliver(&server.client, &event).await.unwrap().verdict(), pb::WebhookVerdict::Accepted);
     let processing = stage.order(&server.client, &order.id).await;
     assert_eq!(processing.status(), pb::OrderStatus::Processing);
     assert_eq!(count(&stage, "outbox").await, 0);
@@ -195,12 +165,7 @@ async fn completed_but_unpaid_starts_nothing_until_the_money_comes(backend: Back
     assert_eq!(fault.reason, "PAYMENT_PROCESSING");
 
     stage.clock.advance(Duration::from_secs(3 * 24 * 3600));
-    let event = session_event(
-        "evt_2",
-        "checkout.session.async_payment_succeeded",
-        &order,
-        json!({}),
-    );
+    let event = session_event("evt_2", "checkout.session.async_payment_succeeded", &order, json!({}));
     stage.deliver(&server.client, &event).await.unwrap();
     // What comes late does not move it back.
     let late = json!({ "payment_status": "unpaid" });
@@ -208,9 +173,7 @@ async fn completed_but_unpaid_starts_nothing_until_the_money_comes(backend: Back
     stage.deliver(&server.client, &late).await.unwrap();
     let expired = session_event("evt_4", "checkout.session.expired", &order, json!({}));
     stage.deliver(&server.client, &expired).await.unwrap();
-    let order = stage
-        .order_is(&server.client, &order.id, |order| !order.job_id.is_empty())
-        .await;
+    let order = stage.order_is(&server.client, &order.id, |order| !order.job_id.is_empty()).await;
     assert_eq!(order.status(), pb::OrderStatus::Paid);
     assert_eq!(stage.book.borrow().started.len(), 1);
 }
@@ -250,17 +213,12 @@ async fn a_second_payment_of_one_order_goes_back_once(backend: Backend) {
             ],
         )
         .await;
-    stage.sandbox.set_behaviour(Behaviour {
-        duplicates: 3,
-        ..Behaviour::default()
-    });
+    stage.sandbox.set_behaviour(Behaviour { duplicates: 3, ..Behaviour::default() });
     stage.pay(&order).await;
     stage.sandbox.drained().await;
     stage.pay_at(second["url"].as_str().unwrap()).await;
     stage.sandbox.drained().await;
-    let order = stage
-        .order_is(&server.client, &order.id, |order| !order.job_id.is_empty())
-        .await;
+    let order = stage.order_is(&server.client, &order.id, |order| !order.job_id.is_empty()).await;
     assert_eq!(order.status(), pb::OrderStatus::Paid);
     assert_eq!(stage.book.borrow().started.len(), 1);
     refunded_in_total(&stage, 600).await;
@@ -272,18 +230,12 @@ async fn a_payment_after_the_order_expired_goes_back(backend: Backend) {
     let stage = Stage::new(backend).await;
     let server = stage.start().await;
     let order = stage.checkout(&server.client, "document").await.unwrap();
-    stage.sandbox.set_behaviour(Behaviour {
-        hold: true,
-        ..Behaviour::default()
-    });
+    stage.sandbox.set_behaviour(Behaviour { hold: true, ..Behaviour::default() });
     stage.pay(&order).await;
     // The provider contradicts itself, or an old event came to light.
     let expired = session_event("evt_x", "checkout.session.expired", &order, json!({}));
     stage.deliver(&server.client, &expired).await.unwrap();
-    assert_eq!(
-        stage.order(&server.client, &order.id).await.status(),
-        pb::OrderStatus::Expired
-    );
+    assert_eq!(stage.order(&server.client, &order.id).await.status(), pb::OrderStatus::Expired);
     stage.sandbox.set_behaviour(Behaviour::default());
     stage.sandbox.drained().await;
     let is_refunded = |order: &pb::Order| order.status() == pb::OrderStatus::Refunded;
@@ -301,23 +253,13 @@ async fn refunded_in_total(stage: &Stage, amount: i64) {
             || count(stage, "outbox WHERE done_at IS NULL").await > 0
         {}
     };
-    tokio::time::timeout(Duration::from_secs(60), waiting)
-        .await
-        .expect("the refund is made in time");
+    tokio::time::timeout(Duration::from_secs(60), waiting).await.expect("the refund is made in time");
     let charges: i64 = balance(stage, "provider").await;
     let funds = stage.provider("/v1/balance").await;
-    let eur = funds["available"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .find(|row| row["currency"] == "eur")
-        .unwrap();
+    let eur = funds["available"].as_array().unwrap().iter().find(|row| row["currency"] == "eur").unwrap();
     assert_eq!(eur["amount"], charges);
-    let debited = count(
-        stage,
-        "ledger_entries WHERE event_key LIKE 'refund:%' AND account = 'refunds_due'",
-    )
-    .await;
+    let debited =
+        count(stage, "ledger_entries WHERE event_key LIKE 'refund:%' AND account = 'refunds_due'").await;
     assert_eq!(debited, 1, "one refund of {amount}");
 }
 
@@ -327,29 +269,17 @@ async fn events_that_are_not_ours_are_stored_and_ignored(backend: Backend) {
     let order = stage.checkout(&server.client, "document").await.unwrap();
     let unknown = session_event("evt_1", "customer.created", &order, json!({}));
     let answer = stage.deliver(&server.client, &unknown).await.unwrap();
-    assert_eq!(
-        (answer.verdict(), answer.reason.as_str()),
-        (pb::WebhookVerdict::Ignored, "UNKNOWN_TYPE")
-    );
+    assert_eq!((answer.verdict(), answer.reason.as_str()), (pb::WebhookVerdict::Ignored, "UNKNOWN_TYPE"));
     let foreign = json!({ "metadata": { "order_id": "4711" } });
     let foreign = session_event("evt_2", "checkout.session.completed", &order, foreign);
     let answer = stage.deliver(&server.client, &foreign).await.unwrap();
-    assert_eq!(
-        (answer.verdict(), answer.reason.as_str()),
-        (pb::WebhookVerdict::Ignored, "NOT_OURS")
-    );
+    assert_eq!((answer.verdict(), answer.reason.as_str()), (pb::WebhookVerdict::Ignored, "NOT_OURS"));
     let again = stage.deliver(&server.client, &foreign).await.unwrap();
     assert_eq!(again.verdict(), pb::WebhookVerdict::Duplicate);
-    let status = stage
-        .deliver(&server.client, &json!({ "no": "event" }))
-        .await
-        .unwrap_err();
+    let status = stage.deliver(&server.client, &json!({ "no": "event" })).await.unwrap_err();
     assert_eq!(Fault::from(&status).reason, "WEBHOOK_MALFORMED");
     assert_eq!(count(&stage, "inbox_events").await, 2);
-    assert_eq!(
-        stage.order(&server.client, &order.id).await.status(),
-        pb::OrderStatus::Open
-    );
+    assert_eq!(stage.order(&server.client, &order.id).await.status(), pb::OrderStatus::Open);
 }
 
 async fn an_event_of_an_unknown_order_waits_for_it(backend: Backend) {
@@ -359,10 +289,7 @@ async fn an_event_of_an_unknown_order_waits_for_it(backend: Backend) {
     order.id = stage.world.id();
     let event = session_event("evt_1", "checkout.session.completed", &order, json!({}));
     let answer = stage.deliver(&server.client, &event).await.unwrap();
-    assert_eq!(
-        (answer.verdict(), answer.reason.as_str()),
-        (pb::WebhookVerdict::Parked, "ORDER_UNKNOWN")
-    );
+    assert_eq!((answer.verdict(), answer.reason.as_str()), (pb::WebhookVerdict::Parked, "ORDER_UNKNOWN"));
     let again = stage.deliver(&server.client, &event).await.unwrap();
     assert_eq!(again.verdict(), pb::WebhookVerdict::Duplicate);
     assert_eq!(count(&stage, "inbox_events WHERE status = 'parked'").await, 1);
@@ -380,8 +307,7 @@ async fn redis_may_forget_or_lie(backend: Backend) {
     let event = session_event(&id, "checkout.session.completed", &order, json!({}));
     // Redis says that it was seen, the database knows nothing: it must not be lost.
     let seen = SeenKeys::connect(redis).await.unwrap();
-    seen.remember(&format!("webhook:{id}"), Duration::from_secs(600))
-        .await;
+    seen.remember(&format!("webhook:{id}"), Duration::from_secs(600)).await;
     assert!(seen.seen(&format!("webhook:{id}")).await);
     let answer = stage.deliver(&servers[0].client, &event).await.unwrap();
     assert_eq!(answer.verdict(), pb::WebhookVerdict::Accepted);
@@ -389,9 +315,7 @@ async fn redis_may_forget_or_lie(backend: Backend) {
     for answer in futures::future::join_all(deliveries).await {
         assert_eq!(answer.unwrap().verdict(), pb::WebhookVerdict::Duplicate);
     }
-    stage
-        .order_is(&servers[0].client, &order.id, |order| !order.job_id.is_empty())
-        .await;
+    stage.order_is(&servers[0].client, &order.id, |order| !order.job_id.is_empty()).await;
     assert_eq!(stage.book.borrow().started.len(), 1);
 
     let away = stage.start_with(&[("REDIS_URL", "redis://127.0.0.1:1")]).await;

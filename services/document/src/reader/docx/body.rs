@@ -92,9 +92,7 @@ impl Body {
             "outlineLvl" => self.with_paragraph(|paragraph| paragraph.outline = outline_level(element)),
             "numPr" => self.with_paragraph(|paragraph| paragraph.list = Some(0)),
             "ilvl" => {
-                let level = attribute(element, "val")
-                    .and_then(|level| level.parse().ok())
-                    .unwrap_or(0);
+                let level = attribute(element, "val").and_then(|level| level.parse().ok()).unwrap_or(0);
                 self.with_paragraph(|paragraph| paragraph.list = Some(level));
             }
             _ => {}
@@ -150,9 +148,7 @@ impl Body {
 
     /// Tab stops in a paragraph's properties have the same name as the tab in its text, and come before it.
     fn in_properties(&self) -> bool {
-        self.paragraphs
-            .last()
-            .is_none_or(|paragraph| paragraph.text.is_empty())
+        self.paragraphs.last().is_none_or(|paragraph| paragraph.text.is_empty())
     }
 
     fn with_paragraph(&mut self, change: impl FnOnce(&mut Paragraph)) {

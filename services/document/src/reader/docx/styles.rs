@@ -37,10 +37,8 @@ pub(super) fn headings(xml: &str) -> Result<Headings, Refusal> {
         match reader.read_event().map_err(|_| Refusal::DamagedDocx)? {
             Event::Start(start) | Event::Empty(start) => match start.local_name().as_ref() {
                 "style" => {
-                    current = Style {
-                        id: attribute(&start, "styleId").unwrap_or_default(),
-                        ..Style::default()
-                    };
+                    current =
+                        Style { id: attribute(&start, "styleId").unwrap_or_default(), ..Style::default() };
                 }
                 "name" => {
                     let name = attribute(&start, "val").unwrap_or_default();
@@ -68,12 +66,7 @@ pub(super) fn headings(xml: &str) -> Result<Headings, Refusal> {
         }
         None
     };
-    Ok(Headings(
-        styles
-            .keys()
-            .filter_map(|id| Some((id.clone(), level(id)?)))
-            .collect(),
-    ))
+    Ok(Headings(styles.keys().filter_map(|id| Some((id.clone(), level(id)?))).collect()))
 }
 
 /// The level in `w:outlineLvl`, which counts from 0; 9 means body text.
@@ -86,10 +79,7 @@ pub(super) fn outline_level(element: &BytesStart<'_>) -> Option<u8> {
 pub(super) fn attribute(element: &BytesStart<'_>, local_name: &str) -> Option<String> {
     let mut attributes = element.attributes().flatten();
     let found = attributes.find(|attribute| attribute.key.local_name().as_ref() == local_name)?;
-    found
-        .normalized_value(XmlVersion::Implicit1_0)
-        .ok()
-        .map(|value| value.into_owned())
+    found.normalized_value(XmlVersion::Implicit1_0).ok().map(|value| value.into_owned())
 }
 
 fn level_of_name(name: &str) -> Option<u8> {

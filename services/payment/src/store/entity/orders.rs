@@ -57,11 +57,6 @@ pub enum OrderStatus {
 
 impl OrderStatus {
     /// The statuses of which a document has at most one order: those of the index `orders_live`.
-    pub(crate) const LIVE: [Self; 5] = [
-        Self::Open,
-        Self::Processing,
-        Self::Paid,
-        Self::Delivered,
-        Self::Quarantined,
-    ];
+    pub(crate) const LIVE: [Self; 5] =
+        [Self::Open, Self::Processing, Self::Paid, Self::Delivered, Self::Quarantined];
 }

@@ -1,0 +1,9 @@
+//! The gateway alone: what it sends to the services, and what it makes of their answers.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
+
+mod calls;
+mod door;
+mod failures;
+mod limits;
+mod upstream;
