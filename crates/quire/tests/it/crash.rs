@@ -14,7 +14,7 @@ use crate::system;
 use crate::wait::eventually;
 
 /// Long enough that most of the work lies after the first section.
-const PAGES: i64 = 40;
+const PAGES: i64 = 36;
 
 /// `quire serve` as a process of its own.
 struct Process {
@@ -43,7 +43,8 @@ impl Process {
             let ended = child.try_wait().unwrap();
             assert!(ended.is_none(), "quire ended: {ended:?}\n{}", said(folder));
             let written = std::fs::read(&addresses).ok();
-            let written = written.map(|bytes| serde_json::from_slice::<HashMap<String, String>>(&bytes).unwrap());
+            let written =
+                written.map(|bytes| serde_json::from_slice::<HashMap<String, String>>(&bytes).unwrap());
             std::future::ready(written)
         };
         let urls = eventually("quire serve is ready", read).await;
@@ -74,7 +75,8 @@ fn said(folder: &Path) -> String {
 
 /// A long PDF that is too large for the repository, where there is one.
 fn long_source() -> Option<PathBuf> {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/sources/debian-faq.en.pdf");
+    let path =
+        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/sources/debian-faq.en.pdf");
     path.is_file().then_some(path)
 }
 
@@ -114,7 +116,10 @@ async fn a_job_goes_on_after_a_kill_and_writes_no_section_twice() {
     let cursor = seen.last().unwrap().id;
     let rest = ada.follow(&job, cursor).await;
     assert_eq!(rest.last().unwrap().kind, "completed", "{rest:?}\n{}", said(folder.path()));
-    assert!(rest.iter().any(|event| event.kind == "started" && event.data["attempt"] == 2), "it was not interrupted");
+    assert!(
+        rest.iter().any(|event| event.kind == "started" && event.data["attempt"] == 2),
+        "it was not interrupted"
+    );
 
     let all = ada.follow(&job, 0).await;
     assert_eq!(all, [seen, rest].concat(), "the log is not what was seen while it was written");
@@ -128,7 +133,8 @@ async fn a_job_goes_on_after_a_kill_and_writes_no_section_twice() {
         assert_eq!(now.get(key), Some(moment), "section {key} was written again");
     }
     for key in now.keys() {
-        let done = all.iter().filter(|event| event.kind == "section_done" && event.data["key"] == key.as_str());
+        let done =
+            all.iter().filter(|event| event.kind == "section_done" && event.data["key"] == key.as_str());
         assert_eq!(done.count(), 1, "section {key}");
     }
     assert_eq!(ada.jobs_of(&document).await.len(), 1);

@@ -64,7 +64,8 @@ impl Client {
 
     pub async fn sign_in(&self, email: &str) -> Customer {
         let token = self.magic_link(email).await;
-        let answer = self.post("/auth/verify-magic-link", &json!({ "token": token })).await.with_status(200).json();
+        let answer =
+            self.post("/auth/verify-magic-link", &json!({ "token": token })).await.with_status(200).json();
         Customer {
             client: self.clone(),
             id: text(&answer["user"]["id"]),
@@ -79,7 +80,10 @@ impl Client {
 
     /// An event of the payment provider, as its servers would send it.
     pub async fn webhook(&self, body: Vec<u8>, signature: Option<&str>) -> Answer {
-        let request = self.request(Method::POST, "/payment/webhook").header("content-type", "application/json").body(body);
+        let request = self
+            .request(Method::POST, "/payment/webhook")
+            .header("content-type", "application/json")
+            .body(body);
         Answer::to(match signature {
             Some(signature) => request.header("stripe-signature", signature),
             None => request,
@@ -124,7 +128,8 @@ impl Customer {
 
     pub async fn upload(&self, document_id: &str, file_name: &str, bytes: Vec<u8>) -> Answer {
         let form = Form::new().part("file", Part::bytes(bytes).file_name(file_name.to_owned()));
-        Answer::to(self.request(Method::POST, &format!("/documents/{document_id}/sources")).multipart(form)).await
+        Answer::to(self.request(Method::POST, &format!("/documents/{document_id}/sources")).multipart(form))
+            .await
     }
 
     pub async fn upload_sample(&self, document_id: &str, name: &str) {
@@ -184,12 +189,18 @@ impl Customer {
     }
 
     /// Every event after a number, to the first one that is enough.
-    pub async fn follow_until(&self, job_id: &str, after: u64, enough: impl Fn(&Event) -> bool) -> Vec<Event> {
+    pub async fn follow_until(
+        &self,
+        job_id: &str,
+        after: u64,
+        enough: impl Fn(&Event) -> bool,
+    ) -> Vec<Event> {
         let following = async {
             let mut events: Vec<Event> = Vec::new();
             loop {
                 let cursor = events.last().map_or(after, |event| event.id);
-                let request = self.request(Method::GET, &format!("/jobs/{job_id}/events")).timeout(LAST_RESORT);
+                let request =
+                    self.request(Method::GET, &format!("/jobs/{job_id}/events")).timeout(LAST_RESORT);
                 let response = request.header("last-event-id", cursor.to_string()).send().await.unwrap();
                 if response.status() == 204 {
                     return events;

@@ -54,7 +54,9 @@ fn as_user<T>(customer: &Customer, message: T) -> Request<T> {
 macro_rules! reflection {
     ($version:ident, $url:expr, $kind:ident, $text:expr) => {{
         use tonic_reflection::pb::$version::server_reflection_client::ServerReflectionClient;
-        use tonic_reflection::pb::$version::{ServerReflectionRequest, server_reflection_request::MessageRequest};
+        use tonic_reflection::pb::$version::{
+            ServerReflectionRequest, server_reflection_request::MessageRequest,
+        };
         let question = ServerReflectionRequest {
             host: String::new(),
             message_request: Some(MessageRequest::$kind(String::from(&*$text))),
@@ -104,7 +106,10 @@ async fn every_service_lists_and_describes_itself(backend: Backend) {
     }
     let (url, name) = &doors(&system)[1];
     let comment = "All broken rules are reported at once";
-    assert!(String::from_utf8_lossy(&described!(v1, url, *name)).contains(comment), "comments are not described");
+    assert!(
+        String::from_utf8_lossy(&described!(v1, url, *name)).contains(comment),
+        "comments are not described"
+    );
     system.stop().await;
 }
 
@@ -126,7 +131,8 @@ async fn a_broken_rule_comes_with_its_field(backend: Backend) {
     let system = System::start(backend, &[]).await;
     let ada = system.sign_in("ada@example.org").await;
     let mut documents = DocumentServiceClient::new(channel(&system.embedded.urls.document).await);
-    let spec = DocumentSpec { title: Some("On paper".to_owned()), target_pages: Some(2), ..Default::default() };
+    let spec =
+        DocumentSpec { title: Some("On paper".to_owned()), target_pages: Some(2), ..Default::default() };
     let message = CreateDocumentRequest { spec: Some(spec), validate_only: false };
 
     let anonymous = documents.create_document(message.clone()).await.unwrap_err();
@@ -143,7 +149,8 @@ async fn a_broken_rule_comes_with_its_field(backend: Backend) {
 
     let spec = DocumentSpec { target_pages: Some(3), ..message.spec.unwrap() };
     let message = CreateDocumentRequest { spec: Some(spec), validate_only: false };
-    let made = documents.create_document(as_user(&ada, message)).await.unwrap().into_inner().document.unwrap();
+    let made =
+        documents.create_document(as_user(&ada, message)).await.unwrap().into_inner().document.unwrap();
     assert_eq!(ada.document(&made.id).await["target_pages"], 3);
     system.stop().await;
 }

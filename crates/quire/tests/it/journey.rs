@@ -13,7 +13,10 @@ use crate::sse::Event;
 use crate::system::System;
 use crate::wait::eventually;
 
-quire_testkit::on_both_databases!(a_customer_gets_the_pages_that_were_paid, what_belongs_to_somebody_else_is_not_there);
+quire_testkit::on_both_databases!(
+    a_customer_gets_the_pages_that_were_paid,
+    what_belongs_to_somebody_else_is_not_there
+);
 
 const PAGES: i32 = 12;
 
@@ -27,7 +30,8 @@ async fn a_customer_gets_the_pages_that_were_paid(backend: Backend) {
         ada.upload_sample(&id, name).await;
     }
     let sources = ada.get(&format!("/documents/{id}/sources")).await.with_status(200).json();
-    let names: Vec<_> = sources["sources"].as_array().unwrap().iter().map(|source| text(&source["file_name"])).collect();
+    let names: Vec<_> =
+        sources["sources"].as_array().unwrap().iter().map(|source| text(&source["file_name"])).collect();
     assert_eq!(names, samples::ALL);
     let printed = samples::pages_of(&samples::read(samples::PDF));
     assert_eq!(sources["sources"][0]["pages"], printed);
@@ -58,7 +62,10 @@ async fn a_customer_gets_the_pages_that_were_paid(backend: Backend) {
     assert_eq!(samples::pages_of(&pdf.body), usize::try_from(counted).unwrap());
 
     let job = ada.job(&job_id).await;
-    assert_eq!((&job["status"], &job["percent"], &job["attempt"]), (&json!("completed"), &json!(100), &json!(1)));
+    assert_eq!(
+        (&job["status"], &job["percent"], &job["attempt"]),
+        (&json!("completed"), &json!(100), &json!(1))
+    );
     assert_eq!(job["last_event_id"], events.last().unwrap().id);
     assert_eq!(job["order_id"], order["id"]);
     eventually("the order is delivered", || async {
@@ -84,8 +91,11 @@ fn events_tell_the_whole_story(events: &[Event]) -> i32 {
     let percents: Vec<i64> = events.iter().filter_map(|event| event.data["percent"].as_i64()).collect();
     assert!(percents.is_sorted(), "percent fell: {percents:?}");
     assert_eq!(percents.last(), Some(&100));
-    let place = |kind: &str| events.iter().position(|event| event.kind == kind).unwrap_or_else(|| panic!("no {kind}"));
-    let story = ["queued", "started", "planned", "section_started", "section_done", "typesetting", "completed"];
+    let place = |kind: &str| {
+        events.iter().position(|event| event.kind == kind).unwrap_or_else(|| panic!("no {kind}"))
+    };
+    let story =
+        ["queued", "started", "planned", "section_started", "section_done", "typesetting", "completed"];
     let places = story.map(place);
     assert!(places.is_sorted(), "{story:?} came at {places:?}");
     let done = events.iter().filter(|event| event.kind == "section_done").count();
@@ -106,7 +116,8 @@ async fn a_broken_connection_continues(ada: &Customer, job_id: &str, events: &[E
     let middle = events.len() / 2;
     assert_eq!(ada.follow(job_id, events[middle].id).await, events[middle + 1..]);
     let path = format!("/jobs/{job_id}/events");
-    let query = Answer::to(ada.request(Method::GET, &format!("{path}?last_event_id={}", events[middle].id))).await;
+    let query =
+        Answer::to(ada.request(Method::GET, &format!("{path}?last_event_id={}", events[middle].id))).await;
     assert!(query.text().contains(&format!("id: {}\n", events[middle + 1].id)));
     assert!(!query.text().contains(&format!("id: {}\n", events[middle].id)));
     assert_eq!(query.header("content-type"), "text/event-stream");
@@ -126,7 +137,10 @@ async fn the_download_follows_http(ada: &Customer, id: &str, pdf: &Answer) {
     assert_eq!(pdf.header("content-length"), size.to_string());
     assert_eq!(pdf.header("accept-ranges"), "bytes");
     let disposition = pdf.header("content-disposition");
-    assert!(disposition.starts_with("attachment; filename=\"") && disposition.contains(".pdf"), "{disposition}");
+    assert!(
+        disposition.starts_with("attachment; filename=\"") && disposition.contains(".pdf"),
+        "{disposition}"
+    );
     let etag = pdf.header("etag").to_owned();
     assert!(etag.len() > 2 && etag.starts_with('"') && etag.ends_with('"'), "{etag}");
 
@@ -147,7 +161,8 @@ async fn the_download_follows_http(ada: &Customer, id: &str, pdf: &Answer) {
 
     let known = ada.request(Method::GET, &path).header("if-none-match", &etag);
     assert!(Answer::to(known).await.with_status(304).body.is_empty());
-    let changed = ada.request(Method::GET, &path).header("range", "bytes=0-9").header("if-range", "\"other\"");
+    let changed =
+        ada.request(Method::GET, &path).header("range", "bytes=0-9").header("if-range", "\"other\"");
     assert_eq!(Answer::to(changed).await.with_status(200).body.len(), size);
     let unknown = ada.export(id, "epub").await.with_status(404);
     assert_eq!(unknown.reason(), "EXPORT_FORMAT_UNKNOWN");
@@ -155,7 +170,11 @@ async fn the_download_follows_http(ada: &Customer, id: &str, pdf: &Answer) {
 
 async fn the_markdown_quotes_the_sources(ada: &Customer, id: &str) {
     let markdown = ada.export(id, "md").await.with_status(200);
-    assert!(markdown.header("content-type").starts_with("text/markdown"), "{}", markdown.header("content-type"));
+    assert!(
+        markdown.header("content-type").starts_with("text/markdown"),
+        "{}",
+        markdown.header("content-type")
+    );
     let markdown = String::from_utf8(markdown.body).unwrap();
     assert!(markdown.starts_with("# Paper"), "{}", &markdown[..100]);
     assert!(markdown.contains("\n## 1 ") && markdown.contains("\n## 2 "), "no numbered headings: {markdown}");
@@ -198,7 +217,8 @@ fn quotations(markdown: &str) -> Vec<(String, String)> {
 async fn the_outline_is_written(ada: &Customer, id: &str, events: &[Event]) {
     let outline = ada.get(&format!("/documents/{id}/outline")).await.with_status(200).json();
     let chapters = outline["chapters"].as_array().unwrap();
-    let planned: Vec<&Value> = chapters.iter().flat_map(|chapter| chapter["sections"].as_array().unwrap()).collect();
+    let planned: Vec<&Value> =
+        chapters.iter().flat_map(|chapter| chapter["sections"].as_array().unwrap()).collect();
     assert!(planned.iter().all(|section| section["written"] == true), "{outline}");
     let sections = ada.get(&format!("/documents/{id}/sections")).await.with_status(200).json();
     let written: Vec<&Value> = sections["sections"].as_array().unwrap().iter().collect();
@@ -224,9 +244,10 @@ async fn what_belongs_to_somebody_else_is_not_there(backend: Backend) {
     ada.follow(&job, 0).await;
 
     let nothing = "018bcfe5-6800-7000-8000-000000000001";
-    for (document, source, order, job) in
-        [(document.as_str(), source.as_str(), order.as_str(), job.as_str()), (nothing, nothing, nothing, nothing)]
-    {
+    for (document, source, order, job) in [
+        (document.as_str(), source.as_str(), order.as_str(), job.as_str()),
+        (nothing, nothing, nothing, nothing),
+    ] {
         let described = json!({ "title": "Mine" });
         let chosen = json!({ "document_id": document });
         for (method, path, body) in [
@@ -234,7 +255,11 @@ async fn what_belongs_to_somebody_else_is_not_there(backend: Backend) {
             (Method::PATCH, format!("/documents/{document}"), Some(&described)),
             (Method::DELETE, format!("/documents/{document}"), None),
             (Method::GET, format!("/documents/{document}/outline"), None),
-            (Method::PUT, format!("/documents/{document}/outline"), Some(&json!({ "chapter_titles": ["Mine"] }))),
+            (
+                Method::PUT,
+                format!("/documents/{document}/outline"),
+                Some(&json!({ "chapter_titles": ["Mine"] })),
+            ),
             (Method::GET, format!("/documents/{document}/sections"), None),
             (Method::GET, format!("/documents/{document}/sources"), None),
             (Method::DELETE, format!("/documents/{document}/sources/{source}"), None),
@@ -260,7 +285,8 @@ async fn what_belongs_to_somebody_else_is_not_there(backend: Backend) {
     }
     for list in ["/documents", "/payment/orders", "/jobs", &format!("/jobs?document_id={document}")] {
         let answer = eve.get(list).await.with_status(200).json();
-        let lists: Vec<&Value> = answer.as_object().unwrap().values().filter(|value| value.is_array()).collect();
+        let lists: Vec<&Value> =
+            answer.as_object().unwrap().values().filter(|value| value.is_array()).collect();
         assert_eq!(lists, [&json!([])], "{list}: {answer}");
     }
     assert_eq!(ada.document(&document).await["title"], "Keeping books");

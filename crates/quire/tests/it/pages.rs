@@ -96,7 +96,10 @@ async fn without_settings_three_pages_are_the_least(backend: Backend) {
     let refused = ada.patch(&path, &json!({ "target_pages": 2 })).await.with_status(422);
     assert_eq!(refused.json(), expected);
     assert_eq!(ada.document(&id).await["target_pages"], 12);
-    assert_eq!(ada.patch(&path, &json!({ "target_pages": 3 })).await.with_status(200).json()["target_pages"], 3);
+    assert_eq!(
+        ada.patch(&path, &json!({ "target_pages": 3 })).await.with_status(200).json()["target_pages"],
+        3
+    );
 
     // The price comes by query parameter.
     let price = system.client.get("/pricing/calculate?pages=12").await.with_status(200).json();
@@ -140,10 +143,18 @@ async fn every_mistake_is_told_at_once(backend: Backend) {
     assert_eq!(missing.len(), 2);
 
     for (pages, kind, message) in [
-        (json!("abc"), "int_parsing", "Input should be a valid integer, unable to parse string as an integer"),
+        (
+            json!("abc"),
+            "int_parsing",
+            "Input should be a valid integer, unable to parse string as an integer",
+        ),
         (json!(null), "int_type", "Input should be a valid integer"),
         (json!([3]), "int_type", "Input should be a valid integer"),
-        (json!(3.5), "int_from_float", "Input should be a valid integer, got a number with a fractional part"),
+        (
+            json!(3.5),
+            "int_from_float",
+            "Input should be a valid integer, got a number with a fractional part",
+        ),
     ] {
         let refused = with_pages(&ada, pages.clone()).await.with_status(422).violation();
         assert_eq!(refused, broken(kind, message, pages, None));
@@ -163,7 +174,8 @@ async fn every_mistake_is_told_at_once(backend: Backend) {
     assert_eq!(documents["documents"].as_array().unwrap().len(), 2);
     assert_eq!(documents["next_page_token"], "");
 
-    let request = ada.request(Method::POST, "/documents").json(&json!({ "title": "On paper", "target_pages": 2 }));
+    let request =
+        ada.request(Method::POST, "/documents").json(&json!({ "title": "On paper", "target_pages": 2 }));
     let request = request.header("accept", "application/problem+json").header("x-request-id", "problem-1");
     let problem = Answer::to(request).await.with_status(422);
     assert_eq!(problem.header("content-type"), "application/problem+json");
@@ -194,7 +206,10 @@ async fn a_body_that_is_no_json_object_is_told_where_it_breaks(backend: Backend)
     let empty = post(JSON, Vec::new()).await.with_status(422).violation();
     assert_eq!(empty, json!({ "type": "missing", "loc": ["body"], "msg": "Field required", "input": null }));
     let list = post(JSON, b"[1]".to_vec()).await.with_status(422).violation();
-    assert_eq!((&list["type"], &list["loc"], &list["input"]), (&json!("dict_type"), &json!(["body"]), &json!([1])));
+    assert_eq!(
+        (&list["type"], &list["loc"], &list["input"]),
+        (&json!("dict_type"), &json!(["body"]), &json!([1]))
+    );
 
     let form = post("application/x-www-form-urlencoded", b"title=On+paper".to_vec()).await.with_status(415);
     assert!(form.json()["detail"].is_string());

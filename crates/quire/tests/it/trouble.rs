@@ -60,7 +60,10 @@ async fn a_source_that_cannot_be_used_is_refused_by_name(backend: Backend) {
     }
     let nameless = Form::new().part("other", Part::bytes(b"text".to_vec()).file_name("a.txt"));
     let nameless = Answer::to(ada.request(Method::POST, &path).multipart(nameless)).await.with_status(422);
-    assert_eq!((&nameless.violation()["type"], &nameless.violation()["loc"]), (&json!("missing"), &json!(["body", "file"])));
+    assert_eq!(
+        (&nameless.violation()["type"], &nameless.violation()["loc"]),
+        (&json!("missing"), &json!(["body", "file"]))
+    );
     ada.post(&path, &json!({ "file": "a.txt" })).await.with_status(415);
 
     let sources = ada.get(&path).await.with_status(200).json();
@@ -93,7 +96,10 @@ async fn too_few_sources_are_told_before_any_payment(backend: Backend) {
     assert!((4..50).contains(&honest), "{honest} pages");
 
     let refused = ada.post("/payment/create-checkout", &chosen).await.with_status(422).violation();
-    assert_eq!((&refused["type"], &refused["loc"]), (&json!("less_than_equal"), &json!(["body", "target_pages"])));
+    assert_eq!(
+        (&refused["type"], &refused["loc"]),
+        (&json!("less_than_equal"), &json!(["body", "target_pages"]))
+    );
     assert_eq!(refused["ctx"], json!({ "le": honest }));
     let orders = ada.get("/payment/orders").await.with_status(200).json();
     assert_eq!(orders["orders"], json!([]), "an order was made of a document that cannot be delivered");
@@ -146,12 +152,16 @@ async fn errors_of_http_itself_are_json_too(backend: Backend) {
     let basic = Answer::to(client.request(Method::GET, "/documents").basic_auth("ada", Some("secret"))).await;
     assert_eq!(basic.with_status(401).reason(), "TOKEN_MISSING");
 
-    let named = Answer::to(ada.request(Method::GET, "/nowhere").header("x-request-id", "a-name.of:mine")).await;
+    let named =
+        Answer::to(ada.request(Method::GET, "/nowhere").header("x-request-id", "a-name.of:mine")).await;
     assert_eq!(named.header("x-request-id"), "a-name.of:mine");
     let unusable = Answer::to(ada.request(Method::GET, "/auth/me").header("x-request-id", "two words")).await;
     let fresh = unusable.header("x-request-id");
     assert!(fresh.len() == 36 && fresh != client.get("/nowhere").await.header("x-request-id"), "{fresh}");
-    assert_eq!((unusable.header("x-content-type-options"), unusable.header("cache-control")), ("nosniff", "no-store"));
+    assert_eq!(
+        (unusable.header("x-content-type-options"), unusable.header("cache-control")),
+        ("nosniff", "no-store")
+    );
 
     let problem = ada.request(Method::GET, "/documents/nothing").header("accept", "application/problem+json");
     let problem = Answer::to(problem).await.with_status(404);
@@ -182,7 +192,8 @@ async fn lists_come_in_pages(system: &System) {
     let mut seen: Vec<String> = Vec::new();
     let mut token = String::new();
     loop {
-        let page = bob.get(&format!("/documents?page_size=2&page_token={token}")).await.with_status(200).json();
+        let page =
+            bob.get(&format!("/documents?page_size=2&page_token={token}")).await.with_status(200).json();
         let documents: &Vec<Value> = page["documents"].as_array().unwrap();
         assert!(documents.len() <= 2);
         seen.extend(documents.iter().map(|document| text(&document["id"])));

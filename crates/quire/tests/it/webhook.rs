@@ -150,7 +150,8 @@ async fn an_event_that_is_not_the_providers_starts_nothing(backend: Backend) {
     assert_eq!(refused.reason(), "WEBHOOK_TOO_LARGE");
 
     // Genuine, but about nothing of ours.
-    let foreign = json!({ "id": "evt_foreign", "type": "invoice.paid", "data": { "object": { "id": "in_1" } } });
+    let foreign =
+        json!({ "id": "evt_foreign", "type": "invoice.paid", "data": { "object": { "id": "in_1" } } });
     let foreign = foreign.to_string().into_bytes();
     let ignored = system.client.webhook(foreign.clone(), Some(&signed(&foreign))).await.with_status(200);
     assert_eq!(ignored.json()["verdict"], "ignored");
