@@ -4,6 +4,7 @@ use ipnet::IpNet;
 use quire_identity::MasterSecret;
 use quire_limit::RouteLimit;
 use quire_serve::settings::{Common, Settings};
+use secrecy::SecretString;
 
 /// What the gateway is told at start.
 #[derive(Debug, Clone)]
@@ -13,7 +14,7 @@ pub struct Config {
     pub payment_url: String,
     pub job_url: String,
     pub master: MasterSecret,
-    pub redis_url: Option<String>,
+    pub redis_url: Option<SecretString>,
     /// Peers whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
     /// Browser origins that may call the API from a page.
@@ -51,7 +52,7 @@ impl Config {
             payment_url: common.payment_url.clone(),
             job_url: common.job_url.clone(),
             master,
-            redis_url: settings.optional("REDIS_URL"),
+            redis_url: settings.secret("REDIS_URL"),
             trusted_proxies,
             cors_origins: settings.list("QUIRE_CORS_ORIGINS"),
             source_max_bytes: settings.number("QUIRE_SOURCE_MAX_BYTES", 20 << 20, 1024..=1 << 30),

@@ -19,6 +19,7 @@ mod router;
 mod routes;
 mod sse;
 mod state;
+mod streams;
 mod upstream;
 
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use std::sync::Arc;
 use quire_clock::World;
 use quire_limit::{Limiter, LinkError};
 use quire_serve::client::AddressError;
+use secrecy::ExposeSecret;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -50,11 +52,11 @@ pub async fn serve(
     shutdown: CancellationToken,
 ) -> Result<(), StartError> {
     let limiter = match &config.redis_url {
-        Some(url) => Limiter::connect(url, world.clone(), config.master.derive("rate limit keys")).await?,
+        Some(url) => Limiter::connect(url.expose_secret(), world.clone(), config.master.derive("rate limit keys")).await?,
         None => Limiter::memory(world.clone()),
     };
     let upstream = upstream::Upstream::connect(&config, world.clone())?;
-    let state = Arc::new(state::State { limiter, upstream, world, shutdown: shutdown.clone(), config });
+    let state = Arc::new(state::State { limiter, upstream, streams: streams::Streams::default(), world, shutdown: shutdown.clone(), config });
     quire_serve::http::serve(listener, router::router(state), shutdown).await;
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! The table of routes.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -12,6 +13,7 @@ use axum::routing::{delete, get, post};
 use quire_fault::{Fault, Kind};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::CorsLayer;
+use tower_http::timeout::RequestBodyTimeoutLayer;
 
 use crate::body::MAX_JSON_BYTES;
 use crate::error::ApiError;
@@ -20,6 +22,8 @@ use crate::state::State;
 
 /// Providers send events of some kilobytes; more than this is no event.
 const MAX_WEBHOOK_BYTES: usize = 1 << 20;
+/// A client that sends nothing for so long in the middle of a body is cut off.
+const BODY_SILENCE: Duration = Duration::from_secs(30);
 /// Boundaries and headers of a multipart form around the file itself.
 const FORM_OVERHEAD: usize = 16 * 1024;
 
@@ -64,6 +68,7 @@ pub(crate) fn router(state: Arc<State>) -> Router {
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(not_found)
         .layer(DefaultBodyLimit::max(MAX_JSON_BYTES))
+        .layer(RequestBodyTimeoutLayer::new(BODY_SILENCE))
         .layer(CatchPanicLayer::custom(|_| panicked().into_response()))
         .layer(cors(&state))
         .layer(from_fn_with_state(state.clone(), crate::middleware::around))

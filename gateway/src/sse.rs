@@ -10,13 +10,17 @@ use quire_proto::job::v1 as pb;
 use tokio_util::sync::CancellationToken;
 use tonic::Streaming;
 
+use crate::streams::Place;
+
 /// Keeps proxies from closing a quiet stream.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// The stream as an answer. Every event carries its number as `id`, so that `Last-Event-ID` continues it. Ends
 /// after the job's last event, or at a shutdown, after which the client comes back.
-pub(crate) fn answer(mut events: Streaming<pb::WatchJobResponse>, shutdown: CancellationToken) -> Response {
+pub(crate) fn answer(mut events: Streaming<pb::WatchJobResponse>, shutdown: CancellationToken, place: Place) -> Response {
     let stream = async_stream::stream! {
+        // Held until the stream ends or its reader goes away.
+        let _place = place;
         // Milliseconds after which a client comes back by itself.
         yield Ok::<_, std::io::Error>(Bytes::from_static(b"retry: 1000\n\n"));
         loop {

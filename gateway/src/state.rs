@@ -5,12 +5,14 @@ use quire_limit::Limiter;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
+use crate::streams::Streams;
 use crate::upstream::Upstream;
 
 pub(crate) struct State {
     pub(crate) config: Config,
     pub(crate) limiter: Limiter,
     pub(crate) upstream: Upstream,
+    pub(crate) streams: Streams,
     pub(crate) world: World,
     /// Ends open streams, so that a shutdown does not wait for their readers.
     pub(crate) shutdown: CancellationToken,

@@ -21,8 +21,10 @@ use crate::config::Config;
 
 /// For calls that only touch a database.
 const QUICK: Duration = Duration::from_secs(10);
-/// For calls that wait for a payment provider, or read a source file.
+/// For calls that wait for a payment provider, or read many source files.
 const SLOW: Duration = Duration::from_secs(60);
+/// For uploads: as long as the client keeps sending. Silence is bounded by the body's own time limit.
+const UPLOAD: Duration = Duration::from_secs(900);
 /// The sections of a thousand pages come in one answer; tonic would stop at 4 MiB.
 const LARGEST_ANSWER: usize = 64 << 20;
 /// Pause before the one repetition of a read.
@@ -75,6 +77,11 @@ impl Upstream {
     /// A call that may take a while.
     pub(crate) fn slow<T>(&self, caller: &Caller, message: T) -> tonic::Request<T> {
         self.on_behalf(caller, client::outgoing(message, SLOW))
+    }
+
+    /// A call that carries a file.
+    pub(crate) fn upload<T>(&self, caller: &Caller, message: T) -> tonic::Request<T> {
+        self.on_behalf(caller, client::outgoing(message, UPLOAD))
     }
 
     /// A call whose answer may stream for hours.

@@ -80,6 +80,11 @@ const STATEMENTS: [&str; 10] = [
 
 #[async_trait::async_trait]
 impl MigrationTrait for First {
+    /// On SQLite too: a process killed halfway must leave nothing behind that the next start trips over.
+    fn use_transaction(&self) -> Option<bool> {
+        Some(true)
+    }
+
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         for statement in STATEMENTS {
             manager.get_connection().execute_unprepared(statement).await?;

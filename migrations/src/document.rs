@@ -26,6 +26,11 @@ impl MigrationName for FirstTables {
 
 #[async_trait::async_trait]
 impl MigrationTrait for FirstTables {
+    /// On SQLite too: a process killed halfway must leave nothing behind that the next start trips over.
+    fn use_transaction(&self) -> Option<bool> {
+        Some(true)
+    }
+
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         manager.create_table(documents()).await?;
         manager.create_index(documents_of_a_user()).await?;
@@ -53,6 +58,8 @@ fn documents() -> TableCreateStatement {
         .col(text("failure").default(""))
         .col(text_null("job_id"))
         .col(big_integer("job_epoch").default(0))
+        // Whose exports the customer downloads, whatever a later job comes to.
+        .col(text_null("delivered_job_id"))
         // JSON list: the chapters that the customer wishes.
         .col(text("wished_chapters").default("[]"))
         // JSON: the outline that is written, and whose job made it.
@@ -148,7 +155,8 @@ fn exports() -> TableCreateStatement {
         .col(text("sha256"))
         .col(text("object_key"))
         .col(big_integer("created_at"))
-        .primary_key(Index::create().col("document_id").col("format"))
+        // A later job's files stand beside the delivered ones until it completes.
+        .primary_key(Index::create().col("document_id").col("format").col("job_id"))
         .foreign_key(&mut of_document("exports_of_document", "exports"))
         .to_owned()
 }

@@ -7,7 +7,7 @@ pub struct JobMigrator;
 #[async_trait::async_trait]
 impl MigratorTrait for JobMigrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(First)]
+        vec![Box::new(First), Box::new(Stalls)]
     }
 
     fn migration_table_name() -> DynIden {
@@ -95,6 +95,11 @@ const TABLES: [&str; 9] = [
 
 #[async_trait::async_trait]
 impl MigrationTrait for First {
+    /// On SQLite too: a process killed halfway must leave nothing behind that the next start trips over.
+    fn use_transaction(&self) -> Option<bool> {
+        Some(true)
+    }
+
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         for statement in TABLES {
             manager.get_connection().execute_unprepared(statement).await?;
@@ -105,6 +110,42 @@ impl MigrationTrait for First {
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         for table in ["job_outbox", "job_events", "job_steps", "job_leases", "jobs"] {
             manager.get_connection().execute_unprepared(&format!("DROP TABLE {table}")).await?;
+        }
+        Ok(())
+    }
+}
+
+struct Stalls;
+
+impl MigrationName for Stalls {
+    fn name(&self) -> &str {
+        "job_0002_stalls"
+    }
+}
+
+/// How often, and since when, the present step has waited for something outside it.
+const STALLS: [&str; 2] = [
+    "ALTER TABLE jobs ADD COLUMN stalls INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE jobs ADD COLUMN stalled_since BIGINT",
+];
+
+#[async_trait::async_trait]
+impl MigrationTrait for Stalls {
+    fn use_transaction(&self) -> Option<bool> {
+        Some(true)
+    }
+
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        for statement in STALLS {
+            manager.get_connection().execute_unprepared(statement).await?;
+        }
+        Ok(())
+    }
+
+    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        for column in ["stalled_since", "stalls"] {
+            let statement = format!("ALTER TABLE jobs DROP COLUMN {column}");
+            manager.get_connection().execute_unprepared(&statement).await?;
         }
         Ok(())
     }

@@ -102,6 +102,11 @@ const TABLES: [&str; 13] = [
 
 #[async_trait::async_trait]
 impl MigrationTrait for First {
+    /// On SQLite too: a process killed halfway must leave nothing behind that the next start trips over.
+    fn use_transaction(&self) -> Option<bool> {
+        Some(true)
+    }
+
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         for statement in TABLES {
             manager.get_connection().execute_unprepared(statement).await?;

@@ -67,7 +67,8 @@ impl Database {
         }
         let guard = self.connection.begin().await?;
         guard.execute_unprepared(&format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")).await?;
-        M::up(&self.connection, None).await?;
+        // On the guard's own connection: the pool may have no second one.
+        M::up(&guard, None).await?;
         guard.commit().await
     }
 

@@ -1,5 +1,6 @@
 //! Opening: what must be set on each kind of database before the first statement.
 
+use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -8,14 +9,25 @@ use sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
 
 use crate::{Database, DatabaseError};
 
-/// Which database, and how many connections.
-#[derive(Debug, Clone)]
+/// Which database, and how many connections. Its `Debug` leaves out the address, which may hold a password.
+#[derive(Clone)]
 pub struct Settings {
     /// `sqlite:///folder/file.db`, or `postgres://user@host/name`.
     pub url: String,
     /// The PostgreSQL schema of this bounded context; made if it is missing. SQLite has a file instead.
     pub schema: String,
     pub max_connections: u32,
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { url: _, schema, max_connections } = self;
+        formatter
+            .debug_struct("Settings")
+            .field("schema", schema)
+            .field("max_connections", max_connections)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Settings {

@@ -8,7 +8,7 @@ use quire_clock::{Timestamp, World};
 use quire_fault::{Fault, Kind};
 use quire_proto::auth::v1 as pb;
 use quire_proto::auth::v1::auth_service_client::AuthServiceClient;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, RwLock};
 use tonic::transport::Channel;
 
 /// An unknown `kid` asks auth again at most this often, so that a flood of made-up ids cannot burden it.
@@ -60,34 +60,39 @@ impl KeySource for RemoteKeys {
 /// The keys seen so far.
 pub(crate) struct KeySet {
     source: Arc<dyn KeySource>,
-    state: Mutex<State>,
-}
-
-#[derive(Default)]
-struct State {
-    keys: HashMap<String, Arc<[u8]>>,
-    fetched_at: Option<Timestamp>,
+    known: RwLock<HashMap<String, Arc<[u8]>>>,
+    /// When the source was last asked for an unknown key. Held while asking, so that one caller asks at a time.
+    asked_at: Mutex<Option<Timestamp>>,
 }
 
 impl KeySet {
     pub(crate) fn new(source: Arc<dyn KeySource>) -> Self {
-        Self { source, state: Mutex::default() }
+        Self { source, known: RwLock::default(), asked_at: Mutex::default() }
     }
 
-    /// The key of that id, asking the source if it is unknown. One caller asks at a time.
+    /// The key of that id, asking the source if it is unknown. Callers with a known key never wait for those
+    /// with an unknown one.
     pub(crate) async fn get(&self, kid: &str, world: &World) -> Result<Option<Arc<[u8]>>, Fault> {
-        let mut state = self.state.lock().await;
-        if let Some(key) = state.keys.get(kid) {
-            return Ok(Some(key.clone()));
+        if let Some(key) = self.known(kid).await {
+            return Ok(Some(key));
+        }
+        let mut asked_at = self.asked_at.lock().await;
+        // Somebody else may have asked while this caller waited.
+        if let Some(key) = self.known(kid).await {
+            return Ok(Some(key));
         }
         let now = world.now();
-        let asked_lately = state.fetched_at.is_some_and(|at| now.since(at) < REFETCH);
-        if asked_lately {
+        let empty = self.known.read().await.is_empty();
+        if !empty && asked_at.is_some_and(|at| now.since(at) < REFETCH) {
             return Ok(None);
         }
+        *asked_at = Some(now);
         let keys = self.source.fetch().await?;
-        state.fetched_at = (!keys.is_empty()).then_some(now);
-        state.keys = keys.into_iter().map(|key| (key.kid, Arc::from(key.bytes))).collect();
-        Ok(state.keys.get(kid).cloned())
+        *self.known.write().await = keys.into_iter().map(|key| (key.kid, Arc::from(key.bytes))).collect();
+        Ok(self.known(kid).await)
+    }
+
+    async fn known(&self, kid: &str) -> Option<Arc<[u8]>> {
+        self.known.read().await.get(kid).cloned()
     }
 }

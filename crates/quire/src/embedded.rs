@@ -22,7 +22,7 @@ use crate::roles::{self, Services};
 use crate::signals;
 
 /// How to start a whole system inside this process.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Options {
     pub data_dir: PathBuf,
     /// Settings as they would stand in the environment.
@@ -66,6 +66,8 @@ pub struct Embedded {
     pub urls: Urls,
     data_dir: PathBuf,
     shutdown: CancellationToken,
+    /// Cancelled when any part ends.
+    ended: CancellationToken,
     parts: JoinSet<(&'static str, Result<(), Failure>)>,
     sandbox: Option<SandboxHandle>,
     _lock: FolderLock,
@@ -123,7 +125,7 @@ impl Embedded {
         };
         tokio::select! {
             outcome = looking => outcome,
-            () = self.shutdown.cancelled() => Err(StartError::NotReady("a part stopped; the log says why".to_owned())),
+            () = self.ended.cancelled() => Err(StartError::NotReady("a part stopped; the log says why".to_owned())),
         }
     }
 
@@ -197,9 +199,9 @@ async fn start(mut settings: Settings, free_ports: bool, world: World) -> Result
     let data_dir = installation.data_dir.clone();
     let lock = folder_lock::take(&data_dir);
     let lock = lock.map_err(|source| StartError::Folder { folder: data_dir.clone(), source })?;
-    // The lock proves that whoever held leases in a SQLite file of this folder is gone.
-    let job_url = installation.database_url(&mut settings, Context::Job);
-    let services = Services::read(&mut settings, &installation, job_url.starts_with("sqlite:"));
+    // The lock proves that whoever held leases in the folder's own file is gone.
+    let alone = installation.database_url(&mut settings, Context::Job) == installation.own_file(Context::Job);
+    let services = Services::read(&mut settings, &installation, alone);
     let webhook = format!("{}/api/v1/payment/webhook", urls.gateway);
     let sandbox = roles::sandbox(&mut settings, &data_dir, urls.sandbox.clone(), webhook);
     settings.finish()?;
@@ -215,31 +217,37 @@ async fn start(mut settings: Settings, free_ports: bool, world: World) -> Result
     };
     let mut parts = JoinSet::new();
     let token = || shutdown.clone();
-    spawn(&mut parts, "auth", quire_auth::serve(services.auth, world.clone(), listeners.auth, token()));
+    let ended = CancellationToken::new();
+    spawn(&mut parts, &ended, "auth", quire_auth::serve(services.auth, world.clone(), listeners.auth, token()));
     spawn(
         &mut parts,
+        &ended,
         "document",
         quire_document::serve(services.document, world.clone(), listeners.document, token()),
     );
-    spawn(&mut parts, "payment", quire_payment::serve(payment, world.clone(), listeners.payment, token()));
+    spawn(&mut parts, &ended, "payment", quire_payment::serve(payment, world.clone(), listeners.payment, token()));
     spawn(
         &mut parts,
+        &ended,
         "background-job",
         quire_background_job::serve(job, world.clone(), listeners.job, token()),
     );
-    spawn(&mut parts, "gateway", quire_gateway::serve(services.gateway, world, listeners.gateway, token()));
+    spawn(&mut parts, &ended, "gateway", quire_gateway::serve(services.gateway, world, listeners.gateway, token()));
     let urls = if own_sandbox { urls } else { Urls { sandbox: String::new(), ..urls } };
-    Ok(Embedded { urls, data_dir, shutdown, parts, sandbox, _lock: lock })
+    Ok(Embedded { urls, data_dir, shutdown, ended, parts, sandbox, _lock: lock })
 }
 
 fn spawn<E>(
     parts: &mut JoinSet<(&'static str, Result<(), Failure>)>,
+    ended: &CancellationToken,
     part: &'static str,
     serving: impl Future<Output = Result<(), E>> + Send + 'static,
 ) where
     E: std::error::Error + Send + Sync + 'static,
 {
+    let ended = ended.clone().drop_guard();
     parts.spawn(async move {
+        let _ended = ended;
         let outcome = serving.await;
         if let Err(error) = &outcome {
             quire_fault::log_internal(part, error);

@@ -108,7 +108,12 @@ impl Installation {
     pub fn database_url(&self, settings: &mut Settings, context: Context) -> String {
         let url = settings.secret(context.setting()).or_else(|| settings.secret("DATABASE_URL"));
         let url = url.map(|url| url.expose_secret().to_owned());
-        url.unwrap_or_else(|| format!("sqlite://{}/{}.db", self.data_dir.display(), context.name()))
+        url.unwrap_or_else(|| self.own_file(context))
+    }
+
+    /// The address of the context's SQLite file in the data folder.
+    pub fn own_file(&self, context: Context) -> String {
+        format!("sqlite://{}/{}.db", self.data_dir.display(), context.name())
     }
 }
 

@@ -18,8 +18,11 @@ use tower::Service;
 
 use crate::health;
 
-/// A call without a deadline of its own gets this one for its answer's first byte.
-const DEADLINE: Duration = Duration::from_secs(120);
+/// The longest a call may take to its answer's first byte. Callers set shorter deadlines of their own; uploads of
+/// large files over slow lines need this one.
+const DEADLINE: Duration = Duration::from_secs(900);
+/// One gateway's event streams share a connection with its other calls.
+const MAX_STREAMS: u32 = 10_000;
 /// After the shutdown, calls and open streams have this long to end.
 const DRAIN: Duration = Duration::from_secs(8);
 
@@ -114,7 +117,7 @@ impl Server {
             .tcp_nodelay(true)
             .http2_keepalive_interval(Some(Duration::from_secs(20)))
             .http2_keepalive_timeout(Some(Duration::from_secs(10)))
-            .max_concurrent_streams(1024)
+            .max_concurrent_streams(MAX_STREAMS)
             .layer(layer::CallLayer::new(self.name, self.world))
             .layer(tower_http::catch_panic::CatchPanicLayer::custom(layer::panic_answer))
             .add_routes(routes)

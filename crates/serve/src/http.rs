@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Request, Response};
@@ -11,6 +12,7 @@ use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower::{Service, ServiceBuilder};
 
@@ -18,6 +20,8 @@ use tower::{Service, ServiceBuilder};
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// After the shutdown, requests and open streams have this long to end.
 const DRAIN: Duration = Duration::from_secs(8);
+/// More connections wait in the backlog of the listener.
+const MAX_CONNECTIONS: usize = 10_000;
 /// So long does the loop pause when the system is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -35,7 +39,12 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let graceful = GracefulShutdown::new();
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
+        let place = tokio::select! {
+            place = places.clone().acquire_owned() => place,
+            () = shutdown.cancelled() => break,
+        };
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = shutdown.cancelled() => break,
@@ -67,6 +76,7 @@ where
             builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service)).into_owned();
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
+            let _place = place;
             if let Err(error) = connection.await {
                 tracing::debug!(error = %error, "a connection broke");
             }

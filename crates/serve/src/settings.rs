@@ -1,7 +1,7 @@
 //! Settings: read once at start, checked whole, all mistakes reported together.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 /// Names to texts, as from the environment, and the mistakes found so far.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Settings {
     values: HashMap<String, String>,
     problems: Vec<String>,
@@ -24,8 +24,8 @@ pub struct SettingsError {
     pub problems: Vec<String>,
 }
 
-/// What every service needs.
-#[derive(Debug, Clone)]
+/// What every service needs. Has no `Debug`: the database's address may hold a password.
+#[derive(Clone)]
 pub struct Common {
     /// `sqlite://` or `postgres://`.
     pub database_url: String,
@@ -39,6 +39,13 @@ pub struct Common {
     pub document_url: String,
     pub payment_url: String,
     pub job_url: String,
+}
+
+impl fmt::Debug for Settings {
+    /// What was read, with secrets left out.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_map().entries(&self.used).finish()
+    }
 }
 
 impl Settings {

@@ -1,5 +1,7 @@
 //! Downloads of finished documents: ranges, ETags, and never the whole file in memory.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::extract::Path;
 use axum::http::header::{
@@ -79,7 +81,12 @@ pub(crate) async fn download(
     wanted.describe_only = false;
     wanted.offset = first;
     wanted.length = length;
-    let (_, stream) = open(&state, &caller, wanted).await?;
+    let (opened, stream) = open(&state, &caller, wanted).await?;
+    if opened.sha256 != export.sha256 {
+        // Replaced between the two calls: the headers above describe a file that is gone.
+        let fault = Fault::new(Kind::Unavailable, "EXPORT_REPLACED", "the file was just replaced: ask again");
+        return Err(fault.with_retry_after(Duration::from_secs(1)).into());
+    }
     let bytes = stream.map(|message| match message {
         Ok(pb::DownloadExportResponse { part: Some(Part::Chunk(chunk)) }) => Ok(bytes::Bytes::from(chunk)),
         Ok(_) => Ok(bytes::Bytes::new()),
@@ -116,17 +123,22 @@ fn parse_range(header: &str, size: i64) -> Ranged {
         return Ranged::Whole;
     };
     let Some((first, last)) = range.split_once('-') else { return Ranged::Whole };
-    match (first.trim().parse::<i64>(), last.trim().parse::<i64>()) {
-        (Ok(first), Ok(last)) if first > last => Ranged::Whole,
-        (Ok(first), _) if first >= size => Ranged::Outside,
-        (Ok(first), Ok(last)) => Ranged::Part(first, last.min(size - 1)),
-        (Ok(first), Err(_)) if last.trim().is_empty() => Ranged::Part(first, size - 1),
-        (Err(_), Ok(count)) if first.trim().is_empty() => match count {
-            0 => Ranged::Outside,
-            count => Ranged::Part((size - count).max(0), size - 1),
-        },
+    match (position(first), position(last)) {
+        (Some(first), Some(last)) if first > last => Ranged::Whole,
+        (Some(first), _) if first >= size => Ranged::Outside,
+        (Some(first), Some(last)) => Ranged::Part(first, last.min(size - 1)),
+        (Some(first), None) if last.trim().is_empty() => Ranged::Part(first, size - 1),
+        (None, Some(0)) if first.trim().is_empty() => Ranged::Outside,
+        (None, Some(count)) if first.trim().is_empty() => Ranged::Part(size.saturating_sub(count).max(0), size - 1),
         _ => Ranged::Whole,
     }
+}
+
+/// Digits only: a sign would turn a length into something else.
+fn position(text: &str) -> Option<i64> {
+    let text = text.trim();
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    digits.then(|| text.parse().unwrap_or(i64::MAX))
 }
 
 /// RFC 6266, with the name once in ASCII and once in full.
@@ -172,6 +184,8 @@ mod tests {
         assert_eq!(part("bytes=100-"), Some((-1, -1)));
         assert_eq!(part("bytes=-0"), Some((-1, -1)));
         assert_eq!(part("bytes=9-0"), None);
+        assert_eq!(part("bytes=--5"), None);
+        assert_eq!(part("bytes=-99999999999999999999"), Some((0, 99)));
         assert_eq!(part("bytes=0-1,5-6"), None);
         assert_eq!(part("lines=1-2"), None);
     }

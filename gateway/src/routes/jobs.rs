@@ -71,7 +71,7 @@ pub(crate) async fn cancel(
 /// where a broken connection stopped.
 pub(crate) async fn events(
     state: Shared,
-    SignedIn { caller, .. }: SignedIn,
+    SignedIn { caller, user }: SignedIn,
     Path(job_id): Path<String>,
     parameters: Parameters,
     headers: HeaderMap,
@@ -90,9 +90,10 @@ pub(crate) async fn events(
         // 204 is how an EventSource is told not to come again.
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
+    let place = state.streams.take(&user.user_id)?;
     let request = state.upstream.stream(&caller, pb::WatchJobRequest { job_id, after_seq });
     let stream = state.upstream.job.clone().watch_job(request).await?.into_inner();
-    Ok(sse::answer(stream, state.shutdown.clone()))
+    Ok(sse::answer(stream, state.shutdown.clone(), place))
 }
 
 async fn find(state: &State, caller: &Caller, job_id: &str) -> ApiResult<pb::Job> {

@@ -65,7 +65,7 @@ async fn forward(
     // A stream whose senders are all gone looks complete. This one is dropped only after everything was sent;
     // on an error it outlives the call, which then ends as broken.
     let incomplete = send;
-    let request = state.upstream.slow(caller, ReceiverStream::new(receive));
+    let request = state.upstream.upload(caller, ReceiverStream::new(receive));
     let mut client = state.upstream.document.clone();
     let mut call = std::pin::pin!(client.upload_source(request));
     let answer = tokio::select! {

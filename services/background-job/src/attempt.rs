@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use quire_proto::document::v1 as doc;
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
+use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::ending::FINISH;
 use crate::error::Stop;
 use crate::lease::Lease;
-use crate::peers::{Documents, Fenced};
+use crate::peers::{Documents, Fenced, Taking};
 use crate::press::Press;
 use crate::recorder::{DONE, RUNNING};
 use crate::retry::classify;
@@ -113,24 +113,23 @@ impl Attempt<'_> {
             .filter(step::Column::JobId.eq(&self.job.id))
             .filter(step::Column::StepKey.like("section:%"))
             .filter(step::Column::Status.eq(DONE))
-            .all(self.store().database.reader())
+            .count(self.store().database.reader())
             .await?;
-        Ok(done.len())
+        Ok(usize::try_from(done).unwrap_or(usize::MAX))
     }
 
     /// Makes the job the document's own, once, and says that work begins.
     async fn attach(&self) -> Result<(), Stop> {
         const ATTACH: &str = "attach";
         if self.kept(ATTACH, "").await?.is_none() {
-            let attached = self.documents().attach(&self.job.document_id, &self.job.id).await;
+            let attached = self.documents().attach(&self.job.document_id, &self.job.id, Taking::Any).await;
             attached.map_err(|status| classify("document.AttachJob", &status))?;
             let mut change = self.store().change(self.lease).await?;
             let done_at = Some(change.at.unix_micros());
             change
                 .checkpoint(step::Model { status: DONE.to_owned(), done_at, ..self.step(ATTACH, "") })
                 .await?;
-            change.set(job::Column::StepRetries, 0);
-            change.set(job::Column::CrashCount, 0);
+            change.step_done();
             change.commit().await?;
         }
         let generating = self.documents().report(self.fence(), doc::DocumentStatus::Generating, 0, "").await;

@@ -64,6 +64,9 @@ pub enum Stop {
     /// The same step may succeed later.
     #[error("{reason}")]
     Retry { reason: String, after: Option<Duration> },
+    /// Something that the step needs does not answer, through no fault of the step: its tries are not counted.
+    #[error("{reason}")]
+    Wait { reason: String, after: Option<Duration> },
     /// No retry can help.
     #[error("{sentence}")]
     Failed {

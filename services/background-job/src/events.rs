@@ -11,8 +11,8 @@
 //! | `section_started` | `key`, `title`, `section` and `sections` (counted from 1), `restart` |
 //! | `text` | `key`, `offset`, `text` |
 //! | `section_done` | `key`, `title`, `section`, `sections`, `writer` |
-//! | `typesetting` | |
-//! | `retrying` | `step`, `retry`, `delay_ms`, `reason` |
+//! | `typesetting` | `replaced`, if characters had to be: those without a glyph, as `U+4E2D` |
+//! | `retrying` | `step`, `retry` (counted from 1), `delay_ms`, `reason` |
 //! | `completed` | `pages` |
 //! | `failed` | `reason`, `message` |
 //! | `cancelled` | |

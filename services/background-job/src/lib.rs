@@ -6,6 +6,7 @@
 //! the message that settles its order are one transaction.
 
 mod attempt;
+mod background;
 mod config;
 mod ending;
 mod error;
@@ -38,7 +39,7 @@ use quire_serve::grpc::{ServeError, Server};
 use quire_typeset::Typesetter;
 use sea_orm::DbErr;
 use tokio::net::TcpListener;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 pub use config::Config;
@@ -61,6 +62,10 @@ pub enum StartError {
     Model(#[from] reqwest::Error),
     #[error(transparent)]
     Serve(#[from] ServeError),
+    #[error("a worker broke down")]
+    Worker(#[from] JoinError),
+    #[error("a worker ended before the shutdown")]
+    WorkerEnded,
 }
 
 /// What a test may replace.
@@ -120,28 +125,25 @@ pub async fn serve_with(
         attempt::Tools { store: store.clone(), documents: documents.clone(), writers, press: parts.press };
     let pace = worker::Pace { lease: config.lease, drain: config.drain, retry_base: config.retry_base };
 
-    // Background work ends with the server also when that breaks by itself.
-    let background = shutdown.child_token();
+    // Background work ends with the server, and the server with it, also when one of them breaks by itself.
+    let stop = shutdown.child_token();
     let mut tasks = JoinSet::new();
     for number in 1..=config.concurrency {
         let name = format!("{}/{number}", store.boot_id);
-        tasks.spawn(worker::run(name, tools.clone(), pace.clone(), background.clone()));
+        tasks.spawn(worker::run(name, tools.clone(), pace.clone(), stop.clone()));
     }
     let relay = outbox::Relay { store: store.clone(), documents: documents.clone(), payments };
-    let relay_shutdown = background.clone();
-    tasks.spawn(async move { relay.run(relay_shutdown).await });
+    let relay_stop = stop.clone();
+    tasks.spawn(async move { relay.run(relay_stop).await });
 
     let gatekeeper = Gatekeeper::new(world.clone(), parts.keys, &config.master);
-    let face = grpc::Grpc { store, documents, gatekeeper, shutdown: shutdown.clone() };
+    let face = grpc::Grpc { store, documents, gatekeeper, shutdown: stop.clone() };
     let served = Server::new(NAME, world, listener)
         .add(JobServiceServer::new(face))
         .ready(move || {
             let database = database.clone();
             async move { database.check::<JobMigrator>().await.map_err(|error| error.to_string()) }
         })
-        .run(shutdown)
-        .await;
-    background.cancel();
-    while tasks.join_next().await.is_some() {}
-    Ok(served?)
+        .run(stop.clone());
+    background::beside(served, tasks, stop).await
 }

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use crate::peers::{Documents, Payments};
+use crate::peers::{Documents, Payments, Taking};
 use crate::retry;
 use crate::store::Store;
 use crate::store::entity::outbox;
@@ -130,7 +130,7 @@ impl Relay {
         let delivered = match row.kind.as_str() {
             SETTLE => self.settle(&row).await,
             REPORT => self.report(&row).await,
-            kind => unreachable!("no message of kind {kind} is ever posted"),
+            kind => Err(tonic::Status::internal(format!("messages of kind {kind} are not known"))),
         };
         let done = match delivered {
             Ok(()) => true,
@@ -173,8 +173,9 @@ impl Relay {
 
     async fn report(&self, row: &outbox::Model) -> Result<(), tonic::Status> {
         let report: Report = read(&row.payload)?;
-        // The job may have ended before its first step, when the document did not know it yet.
-        self.documents.attach(&report.document_id, &row.job_id).await?;
+        // The job may have ended before its first step, when the document did not know it yet. By now the document
+        // may be another job's, delivered: that one's it stays.
+        self.documents.attach(&report.document_id, &row.job_id, Taking::OnlyUnwritten).await?;
         let status = match report.failure.as_str() {
             "" => DocumentStatus::Cancelled,
             _ => DocumentStatus::Failed,

@@ -17,6 +17,8 @@ use tonic::{Request, Status};
 const DEADLINE: Duration = Duration::from_secs(15);
 /// For calls that carry whole files.
 const FILE_DEADLINE: Duration = Duration::from_secs(120);
+/// For the next page of a stream: the deadline of its call ends with the headers.
+const PAGE_DEADLINE: Duration = Duration::from_secs(30);
 /// A file without pages comes as one page; tonic would stop at 4 MiB.
 const LARGEST_PAGE: usize = 64 << 20;
 const CHUNK_BYTES: usize = 128 * 1024;
@@ -33,6 +35,15 @@ impl Fenced<'_> {
     fn fence(&self) -> Option<doc::Fence> {
         Some(doc::Fence { job_id: self.job_id.to_owned(), epoch: self.epoch })
     }
+}
+
+/// Whose document a job may make its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Taking {
+    /// Also one that another job has ended: it is written again.
+    Any,
+    /// Not one that another job has completed, failed or cancelled.
+    OnlyUnwritten,
 }
 
 /// The text of one source.
@@ -65,9 +76,12 @@ impl Documents {
     }
 
     #[tracing::instrument(skip(self))]
-    pub async fn attach(&self, document_id: &str, job_id: &str) -> Result<(), Status> {
-        let message =
-            doc::AttachJobRequest { document_id: document_id.to_owned(), job_id: job_id.to_owned() };
+    pub async fn attach(&self, document_id: &str, job_id: &str, taking: Taking) -> Result<(), Status> {
+        let message = doc::AttachJobRequest {
+            document_id: document_id.to_owned(),
+            job_id: job_id.to_owned(),
+            only_unwritten: taking == Taking::OnlyUnwritten,
+        };
         self.client.clone().attach_job(self.request(message, DEADLINE)).await.map(|_| ())
     }
 
@@ -100,7 +114,7 @@ impl Documents {
         let message = doc::ReadSourcesRequest { document_id: document_id.to_owned() };
         let mut stream =
             self.client.clone().read_sources(self.request(message, FILE_DEADLINE)).await?.into_inner();
-        while let Some(page) = stream.message().await? {
+        while let Some(page) = within(PAGE_DEADLINE, stream.message()).await? {
             if let Some(text) = texts.iter_mut().find(|text| text.id == page.source_id) {
                 text.pages.push(page.text);
             }
@@ -202,5 +216,25 @@ impl Payments {
         let mut request = client::outgoing(message, DEADLINE);
         self.identity.authorize(&mut request);
         self.client.clone().settle_order(request).await.map(|_| ())
+    }
+}
+
+/// The answer, if it comes in time.
+async fn within<T>(deadline: Duration, answer: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
+    let late = |_| Status::deadline_exceeded("the other side sent nothing in time");
+    tokio::time::timeout(deadline, answer).await.map_err(late)?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_stream_that_stands_still_is_given_up() {
+        let stuck = std::future::pending::<Result<(), Status>>();
+        let status = within(Duration::ZERO, stuck).await.unwrap_err();
+        assert_eq!(status.code(), tonic::Code::DeadlineExceeded);
+        let ready = std::future::ready(Ok::<_, Status>(7));
+        assert_eq!(within(Duration::ZERO, ready).await.unwrap(), 7);
     }
 }

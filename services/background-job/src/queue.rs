@@ -8,9 +8,10 @@ use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, ExprTrait, QueryFilter, Statement};
 use serde_json::json;
 
-use crate::ending::{self, Ending};
+use crate::ending::{self, Ending, FINISH};
 use crate::events::Kind;
 use crate::lease::Lease;
+use crate::retry;
 use crate::store::entity::{job, lease};
 use crate::store::{Change, Status, Store};
 
@@ -26,11 +27,16 @@ pub enum Claim {
     Nothing,
 }
 
-/// Takes the next job, in one short transaction.
+/// Takes the next job, in one short transaction. `retry_base` is the first backoff of one that is put off instead.
 ///
 /// # Errors
 /// The database is gone or busy.
-pub async fn claim(store: &Store, worker: &str, length: Duration) -> Result<Claim, DbErr> {
+pub async fn claim(
+    store: &Store,
+    worker: &str,
+    length: Duration,
+    retry_base: Duration,
+) -> Result<Claim, DbErr> {
     // Looked up without a transaction first: an idle worker must not take SQLite's one write lock.
     let reader = store.database.reader();
     if candidate(reader, now(reader).await?, "").await?.is_none() {
@@ -69,6 +75,15 @@ pub async fn claim(store: &Store, worker: &str, length: Duration) -> Result<Clai
     if taken_over {
         job.crash_count += 1;
         change.set(job::Column::CrashCount, job.crash_count);
+        if job.crash_count >= MAX_CRASHES && job.step == FINISH {
+            // The customer may have the document already: it is tried for ever, but no longer at once.
+            tracing::error!(job_id, crashes = job.crash_count, "the handing over of a document breaks off");
+            let delay = retry::delay(&store.world, retry_base, job.crash_count, None);
+            retry::enqueue(&mut change, &job, now, delay, job.crash_count, "the work broke off");
+            lease.release(&change.tx).await?;
+            change.commit().await?;
+            return Ok(Claim::Again);
+        }
         if job.crash_count >= MAX_CRASHES {
             let sentence = "the work broke off three times at the same step".to_owned();
             ending::write(&mut change, &job, &lease, Ending::Failed { reason: "poison", sentence }).await?;

@@ -80,6 +80,8 @@ pub async fn start(store: &Store, new: NewJob) -> Result<(String, bool), DbErr> 
         last_seq: Set(0),
         created_at: Set(at.unix_micros()),
         finished_at: Set(None),
+        stalls: Set(0),
+        stalled_since: Set(None),
     };
     match job::Entity::insert(row).exec_without_returning(&tx).await {
         Ok(_) => {}

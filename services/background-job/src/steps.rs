@@ -1,6 +1,7 @@
 //! The steps of a job. Each looks for its checkpoint first, and does only what is missing.
 
 pub mod finish;
+mod glyphs;
 pub mod plan;
 pub mod section;
 pub mod typeset;

@@ -161,6 +161,14 @@ impl Change {
         self.update = update.col_expr(column, value.into());
     }
 
+    /// The present step is done: what went wrong during it no longer counts.
+    pub fn step_done(&mut self) {
+        self.set(job::Column::StepRetries, 0);
+        self.set(job::Column::CrashCount, 0);
+        self.set(job::Column::Stalls, 0);
+        self.set(job::Column::StalledSince, Expr::value(None::<i64>));
+    }
+
     /// Appends an event.
     pub fn event(&mut self, kind: Kind, data: Value) {
         self.events.push((kind, data));

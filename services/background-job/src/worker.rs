@@ -12,7 +12,7 @@ use crate::ending::{self, Ending};
 use crate::error::Stop;
 use crate::lease::{self, Lease, Signals};
 use crate::queue::{self, Claim};
-use crate::retry;
+use crate::retry::{self, Bound};
 use crate::store::entity::job;
 
 /// Without a wake-up, a worker looks for work this often.
@@ -36,7 +36,7 @@ pub async fn run(name: String, tools: Tools, pace: Pace, shutdown: CancellationT
         let woken = wake.notified();
         tokio::pin!(woken);
         woken.as_mut().enable();
-        match queue::claim(&tools.store, &name, pace.lease).await {
+        match queue::claim(&tools.store, &name, pace.lease, pace.retry_base).await {
             Ok(Claim::Taken(job, lease)) => {
                 work(&tools, &pace, &job, &lease, &shutdown).await;
                 continue;
@@ -105,18 +105,22 @@ async fn close(
         Stop::Cancelled => ending::end(&tools.store, lease, Ending::Cancelled).await,
         Stop::GivenBack => queue::give_back(&tools.store, lease).await,
         // While everything shuts down, the other services do too: that is no fault of the step.
-        Stop::Retry { .. } | Stop::Database(_) if shutdown.is_cancelled() => {
+        Stop::Retry { .. } | Stop::Wait { .. } | Stop::Database(_) if shutdown.is_cancelled() => {
             queue::give_back(&tools.store, lease).await
         }
         Stop::Retry { reason, after } => {
-            retry::postpone(&tools.store, lease, pace.retry_base, &reason, after).await
+            retry::postpone(&tools.store, lease, pace.retry_base, &reason, after, Bound::Tries).await
+        }
+        Stop::Wait { reason, after } => {
+            retry::postpone(&tools.store, lease, pace.retry_base, &reason, after, Bound::Time).await
         }
         Stop::Failed { reason, sentence } => {
-            ending::end(&tools.store, lease, Ending::Failed { reason, sentence }).await
+            retry::refuse(&tools.store, lease, pace.retry_base, reason, sentence).await
         }
         Stop::Database(error) => {
             tracing::warn!(%error, "the database refused during a step");
-            retry::postpone(&tools.store, lease, pace.retry_base, "the database refused", None).await
+            let reason = "the database refused";
+            retry::postpone(&tools.store, lease, pace.retry_base, reason, None, Bound::Time).await
         }
     }
 }

@@ -103,6 +103,9 @@ impl std::ops::AddAssign for Usage {
 pub struct Draft {
     /// One for each complete try.
     pub answers: Vec<String>,
+    /// The first part of the next one, which was cut for lack of room.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partial: Option<String>,
     /// Of all of them.
     pub usage: Usage,
 }
@@ -112,6 +115,9 @@ pub struct Draft {
 pub enum WriteError {
     #[error("{reason}")]
     Retry { reason: String, after: Option<Duration> },
+    /// The provider lets nobody in at present, whatever is asked: tries are not counted.
+    #[error("{reason}")]
+    Wait { reason: String, after: Option<Duration> },
     #[error("{sentence}")]
     Failed {
         reason: &'static str,
@@ -137,6 +143,7 @@ impl From<WriteError> for Stop {
     fn from(error: WriteError) -> Self {
         match error {
             WriteError::Retry { reason, after } => Self::Retry { reason, after },
+            WriteError::Wait { reason, after } => Self::Wait { reason, after },
             WriteError::Failed { reason, sentence } => Self::Failed { reason, sentence },
             WriteError::Ended => Self::LeaseLost,
         }

@@ -10,8 +10,8 @@ use crate::spec::{SpecRules, Writer};
 
 const MIB: u64 = 1024 * 1024;
 
-/// Everything [`crate::serve`] needs to know.
-#[derive(Debug, Clone)]
+/// Everything [`crate::serve`] needs to know. Has no `Debug`: the database's address may hold a password.
+#[derive(Clone)]
 pub struct Config {
     pub database: quire_database::Settings,
     /// Apply missing migrations at start.
@@ -24,6 +24,8 @@ pub struct Config {
     pub rules: SpecRules,
     /// Largest source file, in bytes.
     pub source_max_bytes: u64,
+    /// Most characters of all sources of a document together.
+    pub sources_max_characters: i64,
     /// Started as `program read-source` for every file that is read.
     pub reader_program: PathBuf,
 }
@@ -31,7 +33,7 @@ pub struct Config {
 impl Config {
     /// Reads `QUIRE_PAGES_*`, `QUIRE_SECTION_PAGES_*`, `QUIRE_WRITERS` (default: `digest`, and `openai` when
     /// `QUIRE_MODEL_BASE_URL` is set), `QUIRE_WRITER`, `QUIRE_SOURCE_MAX_BYTES` (default 20 MiB),
-    /// `QUIRE_CHILD_PROGRAM` (default: this program) and `QUIRE_DATABASE_CONNECTIONS`. Mistakes are noted in
+    /// `QUIRE_SOURCES_MAX_CHARACTERS` (default 20 million), `QUIRE_CHILD_PROGRAM` (default: this program) and `QUIRE_DATABASE_CONNECTIONS`. Mistakes are noted in
     /// the settings.
     pub fn read(settings: &mut Settings, common: &Common) -> Self {
         let named = settings.optional("QUIRE_CHILD_PROGRAM").map(PathBuf::from);
@@ -51,6 +53,11 @@ impl Config {
             data_dir: common.data_dir.clone(),
             rules: read_rules(settings),
             source_max_bytes: settings.number("QUIRE_SOURCE_MAX_BYTES", 20 * MIB, 1024..=1024 * MIB),
+            sources_max_characters: settings.number(
+                "QUIRE_SOURCES_MAX_CHARACTERS",
+                20_000_000,
+                1..=1_000_000_000,
+            ),
             reader_program,
         }
     }

@@ -41,6 +41,7 @@ impl Documents {
             failure: String::new(),
             job_id: None,
             job_epoch: 0,
+            delivered_job_id: None,
             wished_chapters: "[]".to_owned(),
             outline: None,
             outline_job_id: None,

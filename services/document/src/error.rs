@@ -34,6 +34,8 @@ pub enum DocumentError {
     TooLarge { limit: u64 },
     #[error("at most {limit} sources belong to one document")]
     TooManySources { limit: i32 },
+    #[error("the sources of a document have at most {limit} characters together")]
+    TooMuchText { limit: i64 },
     #[error("the sources support at most {max_pages} pages")]
     TooFewSources { max_pages: i32 },
     #[error("a digest needs a source")]
@@ -84,7 +86,9 @@ impl DocumentError {
             Self::NoPdf => Fault::new(Kind::Precondition, "EXPORT_MISSING", message),
             Self::TooLarge { limit } => Fault::new(Kind::TooLarge, "FILE_TOO_LARGE", message)
                 .with_metadata("max_bytes", limit.to_string()),
-            Self::TooManySources { .. } => Fault::invalid_field("file", Rule::Value(message)),
+            Self::TooManySources { .. } | Self::TooMuchText { .. } => {
+                Fault::invalid_field("file", Rule::Value(message))
+            }
             Self::TooFewSources { max_pages } => {
                 let rule = Rule::LessThanEqual(i64::from(max_pages));
                 let fault = Fault::invalid_field(page_count::FIELD, rule);

@@ -13,7 +13,6 @@ use crate::documents::{owned, status};
 use crate::error::DocumentError;
 use crate::files::Files;
 use crate::spool::Spool;
-use crate::status::Status;
 use crate::store::exports as rows;
 use crate::store::{DocumentRow, ExportRow, Store};
 use crate::writing::{Fence, Writing, being_written};
@@ -84,7 +83,8 @@ pub struct Exports {
 }
 
 impl Exports {
-    /// Stores a file of the document, in place of one of the same format.
+    /// Stores a file of the document, in place of one of the same job and format. The files of an earlier job
+    /// that were delivered stay until this one completes.
     ///
     /// # Errors
     /// Fenced; not being written; larger than 512 MiB; a stream that breaks off.
@@ -114,10 +114,10 @@ impl Exports {
         kept.map(|(row, _)| Described { row, pages: 0 })
     }
 
-    /// Describes a file of a finished document.
+    /// Describes a file of the job that delivered last, also while a later job is at work or has failed.
     ///
     /// # Errors
-    /// Not that user's; `DOCUMENT_NOT_READY`; no file of this format.
+    /// Not that user's; `DOCUMENT_NOT_READY` before the first delivery; no file of this format.
     pub async fn describe(
         &self,
         user_id: &str,
@@ -125,11 +125,10 @@ impl Exports {
         format: Format,
     ) -> Result<Described, DocumentError> {
         let document = owned(&self.store, user_id, id).await?;
-        match status(&document)? {
-            Status::Completed => {}
-            status => return Err(DocumentError::NotReady(status)),
-        }
-        let row = self.store.export(id, format.name()).await?.ok_or(DocumentError::NoExport)?;
+        let Some(job_id) = &document.delivered_job_id else {
+            return Err(DocumentError::NotReady(status(&document)?));
+        };
+        let row = self.store.export(id, job_id, format.name()).await?.ok_or(DocumentError::NoExport)?;
         let pages = match format {
             Format::Pdf => document.counted_pages,
             Format::Markdown => 0,
@@ -175,7 +174,7 @@ impl Exports {
     ) -> Result<(ExportRow, Option<String>), DocumentError> {
         let (transaction, document) = self.writing.open(id, fence).await?;
         being_written(&document)?;
-        let replaced = rows::find(&transaction, id, format.name()).await?;
+        let replaced = rows::find(&transaction, id, &fence.job_id, format.name()).await?;
         let row = ExportRow {
             document_id: id.to_owned(),
             format: format.name().to_owned(),

@@ -215,7 +215,7 @@ impl DocumentService for Grpc {
     ) -> Result<Response<pb::AttachJobResponse>, Status> {
         self.service(request.metadata(), JOB)?;
         let request = request.get_ref();
-        self.writing.attach(&request.document_id, &request.job_id).await?;
+        self.writing.attach(&request.document_id, &request.job_id, request.only_unwritten).await?;
         Ok(Response::new(pb::AttachJobResponse {}))
     }
 

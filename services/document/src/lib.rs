@@ -11,6 +11,7 @@ mod error;
 mod exports;
 mod files;
 mod grpc;
+mod id;
 mod orders;
 mod outline;
 mod page_count;
@@ -21,6 +22,7 @@ mod spec;
 mod spool;
 mod status;
 mod store;
+mod text_rule;
 mod writing;
 
 use std::collections::HashSet;
@@ -147,6 +149,7 @@ fn build(
             reader: SourceReader::new(config.reader_program),
             capacities,
             max_bytes: config.source_max_bytes,
+            max_characters: config.sources_max_characters,
             world: world.clone(),
         },
         outlines: Outlines { store: store.clone(), world: world.clone() },

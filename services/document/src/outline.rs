@@ -6,9 +6,11 @@ use quire_clock::World;
 use quire_fault::{Rule, Violation};
 use serde::{Deserialize, Serialize};
 
-use crate::documents::{draft, owned};
+use crate::documents::{draft, owned, status};
 use crate::error::DocumentError;
+use crate::status::Status;
 use crate::store::{DocumentRow, SectionRow, Store};
+use crate::text_rule;
 
 const MAX_CHAPTERS: usize = 60;
 const MAX_TITLE: usize = 200;
@@ -72,13 +74,17 @@ impl Outlines {
         Err(DocumentError::Busy)
     }
 
-    /// The written sections with their titles, in the order of the outline.
+    /// The written sections with their titles, in the order of the outline. None of a document whose job
+    /// failed or was cancelled: it is refunded, and its text is not given away.
     pub async fn sections(
         &self,
         user_id: &str,
         id: &str,
     ) -> Result<Vec<(String, SectionRow)>, DocumentError> {
         let row = owned(&self.store, user_id, id).await?;
+        if matches!(status(&row)?, Status::Failed | Status::Cancelled) {
+            return Ok(Vec::new());
+        }
         let outline = written(&row)?.unwrap_or_default();
         let rows = self.store.sections(id).await?.into_iter();
         let mut by_key: HashMap<String, SectionRow> =
@@ -101,7 +107,7 @@ impl Outline {
             violations.extend(Violation::text_length(&format!("{path}.title"), &chapter.title, 1, MAX_TITLE));
             for (place, section) in chapter.sections.iter().enumerate() {
                 let path = format!("{path}.sections.{place}");
-                violations.extend(Violation::text_length(&format!("{path}.key"), &section.key, 1, MAX_KEY));
+                violations.extend(text_rule::line(&format!("{path}.key"), &section.key, 1, MAX_KEY));
                 violations.extend(Violation::text_length(
                     &format!("{path}.title"),
                     &section.title,
@@ -153,7 +159,7 @@ fn check_titles(titles: &[String]) -> Vec<Violation> {
         return vec![Violation::new("chapter_titles", Rule::TooLong(most))];
     }
     let check = |(place, title): (usize, &String)| {
-        Violation::text_length(&format!("chapter_titles.{place}"), title, 1, MAX_TITLE)
+        text_rule::line(&format!("chapter_titles.{place}"), title, 1, MAX_TITLE)
     };
     titles.iter().enumerate().filter_map(check).collect()
 }
@@ -171,10 +177,10 @@ mod tests {
 
     #[test]
     fn every_bad_title_is_named_by_its_place() {
-        let titles = ["good".to_owned(), " ".to_owned(), "x".repeat(201)];
+        let titles = ["good".to_owned(), " ".to_owned(), "x".repeat(201), "a\0b".to_owned()];
         let fields: Vec<String> =
             check_titles(&titles).into_iter().map(|violation| violation.field).collect();
-        assert_eq!(fields, ["chapter_titles.1", "chapter_titles.2"]);
+        assert_eq!(fields, ["chapter_titles.1", "chapter_titles.2", "chapter_titles.3"]);
         assert_eq!(check_titles(&vec!["a".to_owned(); 61])[0].rule, Rule::TooLong(60));
         assert!(check_titles(&[]).is_empty());
     }

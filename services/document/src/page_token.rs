@@ -2,6 +2,8 @@
 
 use quire_fault::{Rule, Violation};
 
+use crate::id::is_id;
+
 const DEFAULT_SIZE: u64 = 20;
 const MAX_SIZE: u64 = 100;
 
@@ -50,7 +52,8 @@ impl Cursor {
     fn parse(token: &str) -> Option<Self> {
         let text = String::from_utf8(hex::decode(token).ok()?).ok()?;
         let (created_at, id) = text.split_once(':')?;
-        Some(Self { created_at: created_at.parse().ok()?, id: id.to_owned() })
+        let created_at = created_at.parse().ok()?;
+        is_id(id).then(|| Self { created_at, id: id.to_owned() })
     }
 }
 
@@ -60,7 +63,10 @@ mod tests {
 
     #[test]
     fn a_token_is_read_back() {
-        let cursor = Cursor { created_at: 1_795_467_200_000_001, id: "0199".to_owned() };
+        let cursor = Cursor {
+            created_at: 1_795_467_200_000_001,
+            id: "0199a5b2-7c3d-7e4f-8a1b-2c3d4e5f6a7b".to_owned(),
+        };
         assert_eq!(Page::read(7, &cursor.token()), Ok(Page { size: 7, after: Some(cursor) }));
     }
 
@@ -70,6 +76,14 @@ mod tests {
         assert_eq!(violations.len(), 2);
         assert_eq!(violations[0], Violation::new("page_size", Rule::GreaterThanEqual(0)));
         assert_eq!(violations[1].field, "page_token");
+    }
+
+    #[test]
+    fn a_token_with_anything_but_an_id_in_it_was_not_given_out() {
+        for inside in ["7:0199", "7:\0", "x:0199a5b2-7c3d-7e4f-8a1b-2c3d4e5f6a7b", "7"] {
+            let token = hex::encode(inside);
+            assert_eq!(Page::read(7, &token).unwrap_err()[0].field, "page_token", "{inside:?}");
+        }
     }
 
     #[test]

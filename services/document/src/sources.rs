@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures::Stream;
 use futures::stream::BoxStream;
 use quire_clock::World;
-use quire_fault::{Rule, Violation};
+use quire_fault::Rule;
 
 use crate::capacity::Capacities;
 use crate::documents::{draft, owned};
@@ -16,6 +16,7 @@ use crate::reader::{FileKind, ReadError, Reading, SourceReader};
 use crate::spool::{Spool, Spooled};
 use crate::store::sources as rows;
 use crate::store::{SourceRow, Store};
+use crate::text_rule;
 
 /// The field of the multipart form, and of every complaint about a file.
 const FIELD: &str = "file";
@@ -33,6 +34,8 @@ pub struct Sources {
     pub capacities: Arc<Capacities>,
     /// Largest file, in bytes.
     pub max_bytes: u64,
+    /// Most characters of all sources of a document together: its capacity is computed in memory.
+    pub max_characters: i64,
     pub world: World,
 }
 
@@ -50,7 +53,7 @@ impl Sources {
     /// Nothing is kept when anything fails.
     ///
     /// # Errors
-    /// Not a draft of that user; too large; too many; of no known kind; or it cannot be read, which is a
+    /// Not a draft of that user; too large; too many; too much text; of no known kind; or it cannot be read, which is a
     /// broken rule of `file` that names it.
     pub async fn upload<S>(
         &self,
@@ -186,6 +189,11 @@ impl Sources {
             drop(transaction);
             return Err(self.why_no_change(user_id, &document_id).await);
         }
+        // The place that was taken holds the document's row, so no other upload can come between.
+        let characters = rows::characters(&transaction, &document_id).await?;
+        if characters.saturating_add(row.characters) > self.max_characters {
+            return Err(DocumentError::TooMuchText { limit: self.max_characters });
+        }
         match rows::insert(&transaction, row.clone(), pages).await {
             Ok(()) => {
                 transaction.commit().await?;
@@ -215,14 +223,10 @@ impl Sources {
 /// The name without any folder, 1 to 255 characters, none of them a control character.
 fn clean_name(file_name: &str) -> Result<String, DocumentError> {
     let name = file_name.rsplit(['/', '\\']).next().unwrap_or_default().trim();
-    if let Some(violation) = Violation::text_length(FIELD, name, 1, 255) {
-        return Err(DocumentError::Invalid(vec![violation]));
+    match text_rule::line(FIELD, name, 1, 255) {
+        Some(violation) => Err(DocumentError::Invalid(vec![violation])),
+        None => Ok(name.to_owned()),
     }
-    if name.chars().any(char::is_control) {
-        let reason = "the name of the file has control characters in it".to_owned();
-        return Err(DocumentError::field(FIELD, Rule::Value(reason)));
-    }
-    Ok(name.to_owned())
 }
 
 fn refused(file_name: &str, reason: &str) -> DocumentError {

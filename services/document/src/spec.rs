@@ -3,6 +3,7 @@
 use quire_fault::{Rule, Violation};
 
 use crate::page_count::PageRule;
+use crate::text_rule;
 
 /// What is ordered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,8 +130,8 @@ impl SpecRules {
     }
 
     fn violations(&self, asked: &Asked, present_kind: Kind, present_pages: Option<i32>) -> Vec<Violation> {
-        let title = asked.title.as_ref().and_then(|title| Violation::text_length("title", title, 1, 200));
-        let topic = asked.topic.as_ref().and_then(|topic| Violation::text_length("topic", topic, 0, 4000));
+        let title = asked.title.as_ref().and_then(|title| text_rule::line("title", title, 1, 200));
+        let topic = asked.topic.as_ref().and_then(|topic| text_rule::lines("topic", topic, 0, 4000));
         let language = asked.language.as_ref().and_then(|language| {
             let known = LANGUAGES.contains(&language.as_str());
             (!known).then(|| Violation::new("language", Rule::Enum(LANGUAGES.map(str::to_owned).to_vec())))

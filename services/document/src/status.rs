@@ -32,6 +32,8 @@ impl Status {
     /// From these a new job may take the document: a paid one, or an operator's regeneration.
     pub const ATTACHABLE: [Self; 5] =
         [Self::Draft, Self::PaymentPending, Self::Completed, Self::Failed, Self::Cancelled];
+    /// No job has had the document yet.
+    pub const UNWRITTEN: [Self; 2] = [Self::Draft, Self::PaymentPending];
 
     /// The name in the database and in messages.
     pub const fn name(self) -> &'static str {

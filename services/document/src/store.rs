@@ -13,6 +13,7 @@ use sea_orm::{
     QueryOrder, QuerySelect, UpdateMany,
 };
 
+use crate::id::is_id;
 use crate::page_token::{Cursor, Page};
 use crate::status::{Status, names};
 use entity::document;
@@ -52,11 +53,17 @@ impl Store {
     }
 
     pub async fn document(&self, id: &str) -> Result<Option<DocumentRow>, DbErr> {
+        if !is_id(id) {
+            return Ok(None);
+        }
         find(self.database.reader(), id).await
     }
 
     /// The document, if it is that user's.
     pub async fn document_of(&self, user_id: &str, id: &str) -> Result<Option<DocumentRow>, DbErr> {
+        if !is_id(id) {
+            return Ok(None);
+        }
         let find = document::Entity::find_by_id(id).filter(document::Column::UserId.eq(user_id));
         find.one(self.database.reader()).await
     }

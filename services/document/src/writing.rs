@@ -8,14 +8,17 @@ use sea_orm::DatabaseTransaction;
 use crate::documents::status;
 use crate::error::DocumentError;
 use crate::files::Files;
+use crate::id::is_id;
 use crate::outline::{Outline, wished, written};
 use crate::status::Status;
 use crate::store::{DocumentRow, SectionRow, SourceRow, Store};
 use crate::store::{exports as export_rows, find, writing as rows};
+use crate::text_rule;
 
 /// What the customer reads about a failure.
 const MAX_FAILURE: usize = 1000;
 const MAX_WRITER: usize = 200;
+const MAX_JOB_ID: usize = 100;
 
 /// A write is accepted only from the document's job, and from no older epoch than the newest seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,16 +61,24 @@ impl Writing {
     /// Queues the document for a job. The same job again changes nothing.
     ///
     /// # Errors
-    /// A conflict while another job is at work.
-    pub async fn attach(&self, id: &str, job_id: &str) -> Result<(), DocumentError> {
+    /// A conflict while another job is at work, when this job has delivered already and a later one took over,
+    /// and, with `only_unwritten`, when another job has had the document at all.
+    pub async fn attach(&self, id: &str, job_id: &str, only_unwritten: bool) -> Result<(), DocumentError> {
         if job_id.is_empty() {
             return Err(DocumentError::field("job_id", Rule::Missing));
+        }
+        if let Some(violation) = text_rule::line("job_id", job_id, 1, MAX_JOB_ID) {
+            return Err(DocumentError::Invalid(vec![violation]));
         }
         let row = self.store.document(id).await?.ok_or(DocumentError::NoDocument)?;
         if row.job_id.as_deref() == Some(job_id) {
             return Ok(());
         }
-        if self.store.attach(id, job_id, self.world.now()).await? {
+        if row.delivered_job_id.as_deref() == Some(job_id) {
+            return Err(DocumentError::OtherJob);
+        }
+        let only_in: &[Status] = if only_unwritten { &Status::UNWRITTEN } else { &Status::ATTACHABLE };
+        if self.store.attach(id, job_id, only_in, self.world.now()).await? {
             return Ok(());
         }
         // The same call may have been faster on another connection.
@@ -87,12 +98,13 @@ impl Writing {
     /// # Errors
     /// Fenced; not being written; every broken rule at once.
     pub async fn put_outline(&self, id: &str, fence: &Fence, outline: &Outline) -> Result<(), DocumentError> {
+        // Checked before the transaction, which holds the database's write lock, and reported behind the fence.
         let violations = outline.violations();
+        let (transaction, row) = self.open(id, fence).await?;
+        being_written(&row)?;
         if !violations.is_empty() {
             return Err(DocumentError::Invalid(violations));
         }
-        let (transaction, row) = self.open(id, fence).await?;
-        being_written(&row)?;
         let same_job = row.outline_job_id.as_deref() == Some(fence.job_id.as_str());
         let earlier = if same_job { written(&row)? } else { None };
         let kept = earlier.map(|earlier| outline.common_keys(&earlier)).unwrap_or_default();
@@ -116,12 +128,12 @@ impl Writing {
             let rule = Rule::Value("this is not a list of manuscript blocks".to_owned());
             violations.push(Violation::new("blocks_json", rule));
         }
-        violations.extend(Violation::text_length("writer", &section.writer, 1, MAX_WRITER));
+        violations.extend(text_rule::line("writer", &section.writer, 1, MAX_WRITER));
+        let (transaction, row) = self.open(id, fence).await?;
+        being_written(&row)?;
         if !violations.is_empty() {
             return Err(DocumentError::Invalid(violations));
         }
-        let (transaction, row) = self.open(id, fence).await?;
-        being_written(&row)?;
         let outline = written(&row)?.unwrap_or_default();
         if !outline.sections().any(|planned| planned.key == section.key) {
             let rule = Rule::Value("the outline has no section with this key".to_owned());
@@ -138,33 +150,40 @@ impl Writing {
         Ok(transaction.commit().await?)
     }
 
-    /// Sets the status while and after the job runs. The present status again changes nothing.
+    /// Sets the status while and after the job runs. The present status again changes nothing. Only a
+    /// completed job's files take the place of those delivered before; what a failed or cancelled one exported
+    /// is removed.
     ///
     /// # Errors
     /// Fenced; a move that is not allowed; completed without pages or without a PDF of this job.
     pub async fn report(&self, id: &str, fence: &Fence, report: &Report) -> Result<(), DocumentError> {
-        let completed = report.status == Status::Completed;
-        if completed && report.counted_pages < 1 {
+        let (transaction, row) = self.open(id, fence).await?;
+        if report.status == Status::Completed && report.counted_pages < 1 {
             return Err(DocumentError::field("counted_pages", Rule::GreaterThanEqual(1)));
         }
-        let (transaction, row) = self.open(id, fence).await?;
         let present = status(&row)?;
         if !present.may_report(report.status) {
             return Err(DocumentError::State { status: present, refused: "its job cannot report this now" });
         }
         let mut stale = Vec::new();
         if present != report.status {
-            if completed {
-                let pdf = export_rows::find(&transaction, id, crate::exports::Format::Pdf.name()).await?;
-                if pdf.is_none_or(|pdf| pdf.job_id != fence.job_id) {
-                    return Err(DocumentError::NoPdf);
+            match report.status {
+                Status::Completed => {
+                    let format = crate::exports::Format::Pdf.name();
+                    export_rows::find(&transaction, id, &fence.job_id, format)
+                        .await?
+                        .ok_or(DocumentError::NoPdf)?;
+                    stale = export_rows::remove_of_other_jobs(&transaction, id, &fence.job_id).await?;
+                    rows::deliver(&transaction, id, &fence.job_id, report.counted_pages).await?;
                 }
-                stale = export_rows::remove_of_other_jobs(&transaction, id, &fence.job_id).await?;
+                Status::Failed | Status::Cancelled => {
+                    stale = export_rows::remove_of_job(&transaction, id, &fence.job_id).await?;
+                }
+                Status::Draft | Status::PaymentPending | Status::Queued | Status::Generating => {}
             }
-            let pages = if completed { report.counted_pages } else { 0 };
             let failed = report.status == Status::Failed;
-            let failure: String = report.failure.chars().take(if failed { MAX_FAILURE } else { 0 }).collect();
-            rows::report(&transaction, id, report.status, pages, &failure).await?;
+            let failure = if failed { shown(&report.failure) } else { String::new() };
+            rows::report(&transaction, id, report.status, &failure).await?;
         }
         transaction.commit().await?;
         self.files.remove(stale).await;
@@ -184,6 +203,9 @@ impl Writing {
         id: &str,
         fence: &Fence,
     ) -> Result<(DatabaseTransaction, DocumentRow), DocumentError> {
+        if !is_id(id) {
+            return Err(DocumentError::NoDocument);
+        }
         let transaction = self.store.begin_write().await?;
         let now = self.world.now();
         if !rows::pass_fence(&transaction, id, (&fence.job_id, fence.epoch), now).await? {
@@ -204,4 +226,14 @@ pub fn being_written(row: &DocumentRow) -> Result<(), DocumentError> {
         return Ok(());
     }
     Err(DocumentError::State { status, refused: "only a document that is being written takes text" })
+}
+
+/// A failure as the customer reads it: not endless, and without control characters, one of which PostgreSQL
+/// does not store.
+fn shown(failure: &str) -> String {
+    failure
+        .chars()
+        .map(|character| if character.is_control() { ' ' } else { character })
+        .take(MAX_FAILURE)
+        .collect()
 }

@@ -74,8 +74,7 @@ async fn store(
     change.checkpoint(step).await?;
     change.set(job::Column::SectionsTotal, i32::try_from(sections).unwrap_or(i32::MAX));
     change.set(job::Column::Percent, attempt.job.percent.max(PLANNED));
-    change.set(job::Column::StepRetries, 0);
-    change.set(job::Column::CrashCount, 0);
+    change.step_done();
     let chapters = plan.chapters.len();
     change.event(Kind::Planned, json!({ "chapters": chapters, "sections": sections, "percent": PLANNED }));
     Ok(change.commit().await?)

@@ -127,8 +127,7 @@ async fn store(
     change.checkpoint(step).await?;
     change.set(job::Column::SectionsDone, i32::try_from(done).unwrap_or(i32::MAX));
     change.set(job::Column::Percent, percent);
-    change.set(job::Column::StepRetries, 0);
-    change.set(job::Column::CrashCount, 0);
+    change.step_done();
     change.event(
         Kind::SectionDone,
         json!({

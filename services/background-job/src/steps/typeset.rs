@@ -7,7 +7,7 @@ use quire_typeset::TypesetError;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{TYPESET, WRITTEN};
+use super::{TYPESET, WRITTEN, glyphs};
 use crate::attempt::{Attempt, Desk, input_hash};
 use crate::error::Stop;
 use crate::events::Kind;
@@ -44,7 +44,8 @@ pub async fn run(attempt: &Attempt<'_>, desk: &Desk, plan: &Plan, sections: &[Wr
     change.event(Kind::Typesetting, json!({ "percent": percent }));
     change.commit().await?;
 
-    let printed = attempt.tools.press.print(&book, desk.task.pages).await.map_err(refused)?;
+    let print = glyphs::print(attempt.tools.press.as_ref(), book, desk.task.pages).await;
+    let (printed, replaced) = print.map_err(refused)?;
     let markdown = book_to_markdown(&printed.book);
     for (format, bytes) in [(ExportFormat::Pdf, printed.pdf), (ExportFormat::Markdown, markdown.into_bytes())]
     {
@@ -59,10 +60,13 @@ pub async fn run(attempt: &Attempt<'_>, desk: &Desk, plan: &Plan, sections: &[Wr
     step.done_at = Some(change.at.unix_micros());
     step.content = Some(serde_json::to_string(&Printed { pages }).expect("a number"));
     change.checkpoint(step).await?;
+    if !replaced.is_empty() {
+        tracing::warn!(job_id = attempt.job.id, ?replaced, "characters that no font has were replaced");
+        change.event(Kind::Typesetting, json!({ "percent": percent, "replaced": replaced }));
+    }
     change.set(job::Column::CountedPages, pages);
     change.set(job::Column::Percent, attempt.job.percent.max(TYPESET));
-    change.set(job::Column::StepRetries, 0);
-    change.set(job::Column::CrashCount, 0);
+    change.step_done();
     change.commit().await?;
     Ok(pages)
 }

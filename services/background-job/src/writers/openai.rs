@@ -141,7 +141,8 @@ impl Pen for OpenAiPen {
 }
 
 impl OpenAiPen {
-    /// The answer of try `attempt`: the one that was kept, or the model's, which is kept before it is used.
+    /// The answer of try `attempt`: the one that was kept, or the model's, which is kept before it is used; of an
+    /// answer that was cut, also its first part by itself.
     async fn answer(
         &self,
         attempt: usize,
@@ -154,20 +155,35 @@ impl OpenAiPen {
             sink.text(answer.clone()).await?;
             return Ok(answer.clone());
         }
-        let mut answer = self.model.ask(messages, sink).await?;
-        kept.usage += answer.usage;
-        if answer.cut || !ends_whole(&answer.text) {
+        let (mut text, cut) = match kept.partial.clone() {
+            Some(partial) => {
+                sink.text(partial.clone()).await?;
+                (partial, true)
+            }
+            None => {
+                let answer = self.model.ask(messages, sink).await?;
+                kept.usage += answer.usage;
+                let cut = answer.cut || !ends_whole(&answer.text);
+                if cut {
+                    // It is paid for: whatever becomes of the rest, it is not asked for again.
+                    kept.partial = Some(answer.text.clone());
+                    sink.keep(kept).await?;
+                }
+                (answer.text, cut)
+            }
+        };
+        if cut {
             let mut longer = messages.to_vec();
-            longer.push(Message::assistant(answer.text.clone()));
+            longer.push(Message::assistant(text.clone()));
             longer.push(prompt::go_on());
             let rest = self.model.ask(&longer, sink).await?;
             kept.usage += rest.usage;
-            let overlap = seam(&answer.text, &rest.text);
-            answer.text.push_str(&rest.text[overlap..]);
+            text.push_str(&rest.text[seam(&text, &rest.text)..]);
         }
-        kept.answers.push(answer.text.clone());
+        kept.partial = None;
+        kept.answers.push(text.clone());
         sink.keep(kept).await?;
-        Ok(answer.text)
+        Ok(text)
     }
 }
 

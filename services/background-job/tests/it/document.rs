@@ -22,6 +22,8 @@ pub struct Sent {
 #[derive(Debug, Default)]
 pub struct Told {
     pub attached: Vec<String>,
+    /// Those that came too late: another job had ended the document.
+    pub attached_late: Vec<String>,
     pub outlines: Vec<pb::Outline>,
     pub sections: Vec<Sent>,
     pub exports: Vec<(pb::ExportFormat, Vec<u8>)>,
@@ -38,6 +40,10 @@ pub struct FakeDocument {
     pub told: Arc<Mutex<Told>>,
     /// Answers of the next PutSection calls instead of taking the section.
     pub refuse_sections: Arc<Mutex<VecDeque<Status>>>,
+    /// The same for reports that the document is completed.
+    pub refuse_completion: Arc<Mutex<VecDeque<Status>>>,
+    /// Whether another job has ended the document.
+    pub ended: Arc<Mutex<bool>>,
 }
 
 impl FakeDocument {
@@ -47,6 +53,8 @@ impl FakeDocument {
             pages: Arc::new(pages),
             told: Arc::default(),
             refuse_sections: Arc::default(),
+            refuse_completion: Arc::default(),
+            ended: Arc::default(),
         }
     }
 
@@ -101,7 +109,13 @@ impl DocumentService for FakeDocument {
         &self,
         request: Request<pb::AttachJobRequest>,
     ) -> Result<Response<pb::AttachJobResponse>, Status> {
-        self.told.lock().unwrap().attached.push(request.into_inner().job_id);
+        let request = request.into_inner();
+        let mut told = self.told.lock().unwrap();
+        if request.only_unwritten && *self.ended.lock().unwrap() {
+            told.attached_late.push(request.job_id);
+            return Err(Status::already_exists("the document has another job"));
+        }
+        told.attached.push(request.job_id);
         Ok(Response::new(pb::AttachJobResponse {}))
     }
 
@@ -173,6 +187,11 @@ impl DocumentService for FakeDocument {
         let request = request.into_inner();
         let status = request.status();
         self.pass(request.fence)?;
+        if status == pb::DocumentStatus::Completed
+            && let Some(refusal) = self.refuse_completion.lock().unwrap().pop_front()
+        {
+            return Err(refusal);
+        }
         self.told.lock().unwrap().reports.push((status, request.counted_pages, request.failure));
         Ok(Response::new(pb::ReportJobResponse {}))
     }

@@ -21,6 +21,8 @@ quire_testkit::on_both_databases!(
     a_job_that_runs_is_cancelled_in_the_middle_of_a_section,
     a_finished_job_cannot_be_cancelled,
     a_settlement_is_repeated_until_payment_takes_it,
+    a_late_report_leaves_the_document_to_the_job_that_ended_it,
+    a_character_without_a_glyph_is_replaced_and_named,
 );
 
 async fn a_digest_is_delivered(backend: Backend) {
@@ -142,4 +144,38 @@ async fn a_settlement_is_repeated_until_payment_takes_it(backend: Backend) {
     service.events(&job_id, 0).await;
     let settled = stage.payment.wait_settled(1).await;
     assert_eq!(settled[0].outcome(), JobOutcome::Delivered);
+}
+
+async fn a_late_report_leaves_the_document_to_the_job_that_ended_it(backend: Backend) {
+    let stage = Stage::digest(backend).await;
+    *stage.document.ended.lock().unwrap() = true;
+    let mut service = stage.start_with(quire_clock::World::system(), |config| config.concurrency = 0).await;
+    let late = service.start_paid().await;
+    service.cancel(&late).await;
+    stage.payment.wait_settled(1).await;
+    // The relay posts both messages in one pass, so that after one more pass nothing can come.
+    let other = service.start_order("order-2", DOCUMENT, 6).await.unwrap().job_id;
+    service.cancel(&other).await;
+    stage.payment.wait_settled(2).await;
+    let told = stage.document.told.lock().unwrap();
+    assert_eq!(told.attached_late.first(), Some(&late));
+    assert_eq!(told.attached_late.iter().filter(|id| **id == late).count(), 1);
+    assert_eq!((told.attached.len(), told.reports.len()), (0, 0));
+}
+
+async fn a_character_without_a_glyph_is_replaced_and_named(backend: Backend) {
+    let mut stage = Stage::digest(backend).await;
+    stage.press = Arc::new(InProcessPress);
+    stage.document.brief.lock().unwrap().document.as_mut().unwrap().title = "Paper 中 ink".to_owned();
+    let mut service = stage.start().await;
+    let job_id = service.start_paid().await;
+    let events = service.events(&job_id, 0).await;
+    assert_whole(&events, 1, "completed");
+    let typesetting = of_kind(&events, "typesetting");
+    assert_eq!(typesetting.len(), 2);
+    assert_eq!(typesetting[1]["replaced"], serde_json::json!(["U+4E2D"]));
+    let told = stage.document.told.lock().unwrap();
+    let markdown = String::from_utf8(told.exports[1].1.clone()).unwrap();
+    let title = markdown.lines().next().unwrap();
+    assert!(["# Paper \u{fffd} ink", "# Paper ? ink"].contains(&title), "{title}");
 }

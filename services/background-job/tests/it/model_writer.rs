@@ -14,6 +14,7 @@ quire_testkit::on_both_databases!(
     characters_split_between_pieces_stay_whole,
     an_answer_that_breaks_off_is_asked_for_again,
     an_answer_cut_for_lack_of_room_is_continued,
+    the_first_part_of_a_cut_answer_is_not_bought_twice,
     citations_are_kept_and_made_up_ones_are_asked_for_again,
     an_outline_that_cannot_be_read_is_mended_once,
     two_bad_outlines_end_the_job,
@@ -80,6 +81,31 @@ async fn an_answer_cut_for_lack_of_room_is_continued(backend: Backend) {
     assert_whole(&service.events(&job_id, 0).await, 1, "completed");
     let text = "The press was made of wood and then of iron.".to_owned();
     assert_eq!(inlines(&blocks(&stage, "1.1")), [Inline::Text { text }]);
+}
+
+async fn the_first_part_of_a_cut_answer_is_not_bought_twice(backend: Backend) {
+    const FIRST: &str = "The press was made of wood and then";
+    let model = FakeModel::start(|asked, number| match (asked, number) {
+        ("1.1", 1) => Reply::Cut(FIRST.to_owned()),
+        ("1.1", 2) => Reply::Refuses(503, None),
+        ("1.1", 3) => Reply::says("of wood and then of iron."),
+        _ => willing(asked, number),
+    });
+    let stage = Stage::openai(backend, model.await).await;
+    let mut service = stage.start().await;
+    let job_id = service.start_paid().await;
+    let events = service.events(&job_id, 0).await;
+    assert_whole(&events, 1, "completed");
+    let text = "The press was made of wood and then of iron.".to_owned();
+    assert_eq!(inlines(&blocks(&stage, "1.1")), [Inline::Text { text }]);
+    assert!(followed_text(&events, "1.1").starts_with(FIRST));
+    let model = stage.model.as_ref().unwrap();
+    assert_eq!(model.calls("1.1"), 3);
+    let requests = model.requests.lock().unwrap();
+    // After the outline: the first part, and twice the rest.
+    for number in [2, 3] {
+        assert_eq!(requests[number]["messages"][2]["content"], FIRST);
+    }
 }
 
 async fn citations_are_kept_and_made_up_ones_are_asked_for_again(backend: Backend) {

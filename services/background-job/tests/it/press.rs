@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use async_trait::async_trait;
 use quire_background_job::Press;
 use quire_manuscript::Book;
-use quire_typeset::{Typeset, TypesetError};
+use quire_typeset::{RenderError, Typeset, TypesetError};
 
 /// Prints nothing, quickly.
 pub struct FixedPress {
@@ -41,15 +41,21 @@ impl Press for InProcessPress {
     async fn print(&self, book: &Book, pages: u32) -> Result<Typeset, TypesetError> {
         let book = book.clone();
         let task = tokio::task::spawn_blocking(move || {
-            let fitted = quire_typeset::fit(&book, pages).unwrap();
+            let fitted = quire_typeset::fit(&book, pages).map_err(|error| match error {
+                RenderError::MissingGlyph { codepoint, near } => {
+                    TypesetError::MissingGlyph { codepoint, near }
+                }
+                other => panic!("{other}"),
+            })?;
             let printed = match fitted.limit {
                 Some(limit) => book.without_optional_from(limit),
                 None => book,
             };
             let rendered = fitted.rendered;
-            Typeset { pdf: rendered.pdf, pages: rendered.pages, book: printed, headings: rendered.headings }
+            let (pdf, pages, headings) = (rendered.pdf, rendered.pages, rendered.headings);
+            Ok(Typeset { pdf, pages, book: printed, headings })
         });
-        Ok(task.await.unwrap())
+        task.await.unwrap()
     }
 }
 

@@ -119,10 +119,19 @@ impl Stage {
 
     /// Makes every lease run out, as time would.
     pub async fn expire_leases(&self) {
+        self.update("job_leases", "expires_at = 0").await;
+    }
+
+    /// Changes every job as time, or what happened before, would have.
+    pub async fn change_jobs(&self, assignments: &str) {
+        self.update("jobs", assignments).await;
+    }
+
+    async fn update(&self, table: &str, assignments: &str) {
         let url = self.database.url();
-        let table = if url.starts_with("postgres") { "job.job_leases" } else { "job_leases" };
+        let schema = if url.starts_with("postgres") { "job." } else { "" };
         let connection = sea_orm::Database::connect(url).await.unwrap();
-        connection.execute_unprepared(&format!("UPDATE {table} SET expires_at = 0")).await.unwrap();
+        connection.execute_unprepared(&format!("UPDATE {schema}{table} SET {assignments}")).await.unwrap();
         connection.close().await.unwrap();
     }
 

@@ -9,6 +9,7 @@ use sea_orm::{
 
 use super::entity::{document, source, source_page};
 use super::{SourceRow, Store, change};
+use crate::id::is_id;
 use crate::status::Status;
 
 /// Rows of text in one statement: both databases limit the number of its parameters.
@@ -31,6 +32,9 @@ impl Store {
     }
 
     pub async fn source(&self, document_id: &str, id: &str) -> Result<Option<SourceRow>, DbErr> {
+        if !is_id(id) {
+            return Ok(None);
+        }
         let find = source::Entity::find_by_id(id).filter(source::Column::DocumentId.eq(document_id));
         find.one(self.database.reader()).await
     }
@@ -74,6 +78,15 @@ pub async fn give_place(
 ) -> Result<bool, DbErr> {
     let update = recount(document_id, -1, now).filter(document::Column::UserId.eq(user_id));
     Ok(update.exec(connection).await?.rows_affected == 1)
+}
+
+/// The characters of all sources of a document together.
+pub async fn characters(connection: &impl ConnectionTrait, document_id: &str) -> Result<i64, DbErr> {
+    // Summed here: the sum of a bigint has another type in each database, and the sources are few.
+    let find = source::Entity::find().filter(source::Column::DocumentId.eq(document_id));
+    let find = find.select_only().column(source::Column::Characters);
+    let counts: Vec<i64> = find.into_tuple().all(connection).await?;
+    Ok(counts.into_iter().fold(0, i64::saturating_add))
 }
 
 /// Writes a source and its pages.

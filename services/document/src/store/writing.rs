@@ -9,13 +9,19 @@ use super::{SectionRow, Store, change};
 use crate::status::Status;
 
 impl Store {
-    /// Gives the document to a new job. False: a job is at work, or there is no such document.
-    pub async fn attach(&self, id: &str, job_id: &str, now: Timestamp) -> Result<bool, DbErr> {
-        let update = change(id, &Status::ATTACHABLE, now)
+    /// Gives the document to a new job. The pages of a delivered PDF stay: it can still be downloaded. False:
+    /// it is in another status, or there is no such document.
+    pub async fn attach(
+        &self,
+        id: &str,
+        job_id: &str,
+        only_in: &[Status],
+        now: Timestamp,
+    ) -> Result<bool, DbErr> {
+        let update = change(id, only_in, now)
             .col_expr(document::Column::Status, Expr::value(Status::Queued.name()))
             .col_expr(document::Column::JobId, Expr::value(job_id))
             .col_expr(document::Column::JobEpoch, Expr::value(0_i64))
-            .col_expr(document::Column::CountedPages, Expr::value(0))
             .col_expr(document::Column::Failure, Expr::value(""));
         Ok(update.exec(self.database.reader()).await?.rows_affected == 1)
     }
@@ -89,13 +95,25 @@ pub async fn report(
     connection: &impl ConnectionTrait,
     document_id: &str,
     status: Status,
-    counted_pages: i32,
     failure: &str,
 ) -> Result<(), DbErr> {
     let update = document::Entity::update_many()
         .filter(document::Column::Id.eq(document_id))
         .col_expr(document::Column::Status, Expr::value(status.name()))
-        .col_expr(document::Column::CountedPages, Expr::value(counted_pages))
         .col_expr(document::Column::Failure, Expr::value(failure));
+    update.exec(connection).await.map(|_| ())
+}
+
+/// From now on the customer downloads what this job exported, behind the fence.
+pub async fn deliver(
+    connection: &impl ConnectionTrait,
+    document_id: &str,
+    job_id: &str,
+    counted_pages: i32,
+) -> Result<(), DbErr> {
+    let update = document::Entity::update_many()
+        .filter(document::Column::Id.eq(document_id))
+        .col_expr(document::Column::DeliveredJobId, Expr::value(job_id))
+        .col_expr(document::Column::CountedPages, Expr::value(counted_pages));
     update.exec(connection).await.map(|_| ())
 }

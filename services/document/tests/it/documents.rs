@@ -14,6 +14,8 @@ quire_testkit::on_both_databases!(
     a_section_has_1_to_100_pages,
     all_violations_come_at_once_in_field_order,
     validate_only_stores_nothing_and_leaves_absent_fields_alone,
+    control_characters_are_refused,
+    an_id_that_is_none_names_nothing,
     somebody_else_s_document_is_not_found,
     a_call_without_a_token_is_refused,
     a_list_is_paged_newest_first,
@@ -110,6 +112,46 @@ async fn validate_only_stores_nothing_and_leaves_absent_fields_alone(backend: Ba
     let listed =
         house.client.clone().list_documents(house.user("ada", pb::ListDocumentsRequest::default())).await;
     assert!(listed.unwrap().into_inner().documents.is_empty());
+}
+
+async fn control_characters_are_refused(backend: Backend) {
+    let house = House::open(backend).await;
+    let spec = pb::DocumentSpec { topic: Some("a\u{1b}b".to_owned()), ..titled("On\0paper") };
+    let refused = violations(house.create("ada", spec).await);
+    let expected =
+        ["title", "topic"].map(|field| format!("{field}: Value error, control characters are not accepted"));
+    assert_eq!(refused, expected);
+    let spec = pb::DocumentSpec { topic: Some("one\n\ttwo".to_owned()), ..titled("On paper") };
+    let document = house.create("ada", spec).await.unwrap();
+    assert_eq!(document.topic, "one\n\ttwo");
+    let refused = violations(house.upload(&document.id, "no\0tes.txt", b"Paper.").await);
+    assert_eq!(refused, ["file: Value error, control characters are not accepted"]);
+    let chapter_titles = vec!["Rags\0".to_owned()];
+    let message = pb::SetOutlineRequest { document_id: document.id.clone(), chapter_titles };
+    let refused = violations(house.client.clone().set_outline(house.user("ada", message)).await);
+    assert_eq!(refused, ["chapter_titles.0: Value error, control characters are not accepted"]);
+}
+
+async fn an_id_that_is_none_names_nothing(backend: Backend) {
+    let house = House::open(backend).await;
+    let document = house.draft(3).await;
+    for id in ["", "x", "\0", &document.id.replace('-', "\0")] {
+        assert_eq!(fault(house.get("ada", id).await).reason, "DOCUMENT_NOT_FOUND");
+        assert_eq!(fault(house.prepare("ada", id).await).reason, "DOCUMENT_NOT_FOUND");
+        assert_eq!(fault(house.attach(id, "job-1").await).reason, "DOCUMENT_NOT_FOUND");
+        let failed = pb::DocumentStatus::Failed;
+        let refused = house.report(id, crate::house::fence("job-1", 1), failed).await;
+        assert_eq!(fault(refused).reason, "DOCUMENT_NOT_FOUND");
+        let message = pb::DeleteSourceRequest { document_id: document.id.clone(), source_id: id.to_owned() };
+        let refused = house.client.clone().delete_source(house.user("ada", message)).await;
+        assert_eq!(fault(refused).reason, "SOURCE_NOT_FOUND");
+        // A token of the right form with that id in it.
+        let page_token: String =
+            format!("7:{id}").bytes().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();
+        let message = pb::ListDocumentsRequest { page_size: 2, page_token };
+        let refused = house.client.clone().list_documents(house.user("ada", message)).await;
+        assert_eq!(violations(refused), ["page_token: Value error, this token was not given out"]);
+    }
 }
 
 async fn somebody_else_s_document_is_not_found(backend: Backend) {

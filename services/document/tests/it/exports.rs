@@ -14,6 +14,7 @@ quire_testkit::on_both_databases!(
     a_file_is_not_ready_before_the_document_is,
     an_export_is_replaced_and_the_old_file_goes,
     a_new_job_s_files_take_the_place_of_the_old_ones,
+    a_delivered_file_outlives_a_later_job_that_fails,
 );
 
 async fn download(
@@ -121,4 +122,29 @@ async fn a_new_job_s_files_take_the_place_of_the_old_ones(backend: Backend) {
     assert_eq!(chunks.concat(), b"new");
     assert_eq!(fault(download(&house, whole(&id, ExportFormat::Markdown)).await).reason, "EXPORT_NOT_FOUND");
     assert_eq!(house.stored_files().len(), 1);
+}
+
+async fn a_delivered_file_outlives_a_later_job_that_fails(backend: Backend) {
+    let house = House::open(backend).await;
+    let id = house.generating().await.id;
+    house.put_export(&id, fence("job-1", 1), ExportFormat::Pdf, b"old").await.unwrap();
+    house.report(&id, fence("job-1", 1), DocumentStatus::Completed).await.unwrap();
+    for (job, end) in [("job-2", DocumentStatus::Failed), ("job-3", DocumentStatus::Cancelled)] {
+        house.attach(&id, job).await.unwrap();
+        house.report(&id, fence(job, 1), DocumentStatus::Generating).await.unwrap();
+        for format in [ExportFormat::Pdf, ExportFormat::Markdown] {
+            house.put_export(&id, fence(job, 1), format, b"half").await.unwrap();
+        }
+        for reported in [DocumentStatus::Generating, end] {
+            house.report(&id, fence(job, 1), reported).await.unwrap();
+            let (export, chunks) = download(&house, whole(&id, ExportFormat::Pdf)).await.unwrap();
+            assert_eq!((export.pages, chunks.concat().as_slice()), (12, b"old".as_slice()));
+            let other = fault(download(&house, whole(&id, ExportFormat::Markdown)).await);
+            assert_eq!(other.reason, "EXPORT_NOT_FOUND");
+        }
+        assert_eq!(house.stored_files().len(), 1, "what the job exported is gone");
+    }
+    assert_eq!(house.get("ada", &id).await.unwrap().counted_pages, 12);
+    let over = fault(house.attach(&id, "job-1").await);
+    assert_eq!(over.reason, "DOCUMENT_HAS_JOB", "the job that delivered cannot write again");
 }

@@ -14,6 +14,8 @@ quire_testkit::on_both_databases!(
     a_job_cannot_report_backwards,
     an_old_epoch_and_another_job_are_fenced,
     one_job_at_a_time_has_the_document,
+    a_late_report_takes_no_document_over,
+    the_text_of_a_refunded_document_is_not_shown,
     a_released_order_is_a_draft_again,
     a_model_needs_no_sources,
     wished_chapters_are_shown_until_an_outline_is_written,
@@ -62,6 +64,11 @@ async fn put_section(
 async fn get_outline(house: &House, id: &str) -> pb::Outline {
     let message = pb::GetOutlineRequest { document_id: id.to_owned() };
     house.client.clone().get_outline(house.user("ada", message)).await.unwrap().into_inner().outline.unwrap()
+}
+
+async fn list_sections(house: &House, id: &str) -> Vec<pb::Section> {
+    let message = pb::ListSectionsRequest { document_id: id.to_owned() };
+    house.client.clone().list_sections(house.user("ada", message)).await.unwrap().into_inner().sections
 }
 
 fn written(outline: &pb::Outline) -> Vec<(&str, bool)> {
@@ -132,6 +139,8 @@ async fn an_old_epoch_and_another_job_are_fenced(backend: Backend) {
         fault(put_section(&house, id, fence("job-1", 1), "1.1", TEXT).await),
         fault(put_outline(&house, id, fence("job-1", 1), plan()).await),
         fault(put_section(&house, id, fence("job-2", 9), "1.1", TEXT).await),
+        fault(put_section(&house, id, fence("job-1", 1), "1.1", "no blocks").await),
+        fault(put_outline(&house, id, fence("job-1", 1), outline(&[])).await),
         fault(house.report(id, fence("job-2", 9), DocumentStatus::Cancelled).await),
         fault(house.put_export(id, fence("job-1", 1), pb::ExportFormat::Pdf, b"%PDF-").await),
     ] {
@@ -162,6 +171,35 @@ async fn one_job_at_a_time_has_the_document(backend: Backend) {
         fault(house.report(id, fence(winner, 9), DocumentStatus::Generating).await).reason,
         "JOB_FENCED"
     );
+}
+
+async fn a_late_report_takes_no_document_over(backend: Backend) {
+    let house = House::open(backend).await;
+    for end in [DocumentStatus::Completed, DocumentStatus::Failed, DocumentStatus::Cancelled] {
+        let id = &house.draft(12).await.id;
+        house.attach_unwritten(id, "job-1").await.unwrap();
+        house.report(id, fence("job-1", 1), DocumentStatus::Generating).await.unwrap();
+        house.put_export(id, fence("job-1", 1), pb::ExportFormat::Pdf, b"%PDF-").await.unwrap();
+        house.report(id, fence("job-1", 1), end).await.unwrap();
+        house.attach_unwritten(id, "job-1").await.unwrap();
+        let refused = fault(house.attach_unwritten(id, "job-2").await);
+        assert_eq!((refused.kind, refused.reason.as_str()), (Kind::Conflict, "DOCUMENT_HAS_JOB"));
+        let kept = house.get("ada", id).await.unwrap();
+        assert_eq!((kept.status(), kept.job_id.as_str()), (end, "job-1"));
+        house.attach(id, "job-2").await.unwrap();
+    }
+}
+
+async fn the_text_of_a_refunded_document_is_not_shown(backend: Backend) {
+    let house = House::open(backend).await;
+    for end in [DocumentStatus::Failed, DocumentStatus::Cancelled] {
+        let id = &house.generating().await.id;
+        put_outline(&house, id, fence("job-1", 1), outline(&[("A", &[("1.1", "One")])])).await.unwrap();
+        put_section(&house, id, fence("job-1", 1), "1.1", TEXT).await.unwrap();
+        assert_eq!(list_sections(&house, id).await.len(), 1);
+        house.report(id, fence("job-1", 1), end).await.unwrap();
+        assert_eq!(list_sections(&house, id).await, []);
+    }
 }
 
 async fn a_released_order_is_a_draft_again(backend: Backend) {
@@ -235,9 +273,7 @@ async fn a_section_is_replaced_and_marked_as_written(backend: Backend) {
     }
     let other = TEXT.replace("Paper", "Wood");
     put_section(&house, id, fence("job-1", 1), "10", &other).await.unwrap();
-    let message = pb::ListSectionsRequest { document_id: id.clone() };
-    let sections = house.client.clone().list_sections(house.user("ada", message)).await.unwrap();
-    let sections = sections.into_inner().sections;
+    let sections = list_sections(&house, id).await;
     let titles: Vec<&str> = sections.iter().map(|section| section.title.as_str()).collect();
     assert_eq!(titles, ["Two", "Ten", "One"]);
     assert_eq!(sections[1].blocks_json, other);

@@ -33,6 +33,8 @@ pub struct House {
     pub clock: Arc<ManualClock>,
     pub data: tempfile::TempDir,
     pub client: Client,
+    /// Of all sources of a document; valid from the next start on.
+    pub max_characters: i64,
     database: TestDatabase,
     rules: SpecRules,
     key: Arc<Ed25519KeyPair>,
@@ -68,6 +70,7 @@ impl House {
             clock,
             data: tempfile::tempdir().unwrap(),
             client: Client::new(Channel::from_static("http://127.0.0.1:1").connect_lazy()),
+            max_characters: 20_000_000,
             database: backend.create().await,
             rules,
             key: Arc::new(Ed25519KeyPair::generate().unwrap()),
@@ -90,6 +93,7 @@ impl House {
             data_dir: self.data.path().join("quire"),
             rules: self.rules.clone(),
             source_max_bytes: 256 * 1024,
+            sources_max_characters: self.max_characters,
             reader_program: self.reader_program(),
         };
         let public = PublicKey { kid: KEY_ID.to_owned(), bytes: self.key.public_key().as_ref().to_vec() };
@@ -240,7 +244,17 @@ impl House {
     }
 
     pub async fn attach(&self, id: &str, job: &str) -> Result<(), Status> {
-        let message = pb::AttachJobRequest { document_id: id.to_owned(), job_id: job.to_owned() };
+        self.attach_job(id, job, false).await
+    }
+
+    /// Only if no other job has had the document.
+    pub async fn attach_unwritten(&self, id: &str, job: &str) -> Result<(), Status> {
+        self.attach_job(id, job, true).await
+    }
+
+    async fn attach_job(&self, id: &str, job: &str, only_unwritten: bool) -> Result<(), Status> {
+        let message =
+            pb::AttachJobRequest { document_id: id.to_owned(), job_id: job.to_owned(), only_unwritten };
         self.client.clone().attach_job(self.job(message)).await.map(|_| ())
     }
 

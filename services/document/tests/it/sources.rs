@@ -14,6 +14,7 @@ quire_testkit::on_both_databases!(
     unreadable_files_are_named,
     a_stream_without_header_is_malformed,
     a_document_has_at_most_fifty_sources,
+    the_sources_of_a_document_have_a_limit_together,
     a_draft_s_source_can_be_removed,
     too_many_pages_are_refused_with_the_honest_maximum,
     files_without_a_row_are_removed_at_start,
@@ -146,6 +147,22 @@ async fn a_document_has_at_most_fifty_sources(backend: Backend) {
     house.upload(&id, "again.txt", b"Sheet 7 is made of fibres.").await.unwrap();
     assert_eq!(house.sources(&id).await.sources.len(), 50);
     assert_eq!(house.stored_files().len(), 50);
+}
+
+async fn the_sources_of_a_document_have_a_limit_together(backend: Backend) {
+    let mut house = House::open(backend).await;
+    house.max_characters = 50;
+    house.restart().await;
+    let id = house.draft(12).await.id;
+    house.upload(&id, "a.txt", "Büttenpapier aus Lumpen.".as_bytes()).await.unwrap();
+    house.upload(&id, "b.txt", b"Paper is made of fibres.").await.unwrap();
+    let refused = violations(house.upload(&id, "c.txt", b"Ink").await);
+    let limit = "the sources of a document have at most 50 characters together";
+    assert_eq!(refused, [format!("file: Value error, {limit}")]);
+    assert_eq!(house.stored_files().len(), 2);
+    house.upload(&id, "d.txt", b"It").await.unwrap();
+    house.upload(&id, "e.txt", b"Paper is made of fibres.").await.unwrap();
+    assert_eq!(house.sources(&id).await.sources.len(), 3);
 }
 
 async fn a_draft_s_source_can_be_removed(backend: Backend) {

@@ -19,7 +19,7 @@ pub struct Model {
     pub percent: i32,
     /// Claims so far.
     pub attempt: i32,
-    /// Retries of the present step so far.
+    /// Counted retries of the present step so far.
     pub step_retries: i32,
     /// Attempts that ended without a word during the present step.
     pub crash_count: i32,
@@ -31,6 +31,10 @@ pub struct Model {
     pub last_seq: i64,
     pub created_at: i64,
     pub finished_at: Option<i64>,
+    /// How often the present step was put off because something outside it did not answer.
+    pub stalls: i32,
+    /// When that began; database time.
+    pub stalled_since: Option<i64>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -15,6 +15,8 @@ use crate::writer::{Sink, Usage, WriteError};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// A stream in which nothing comes for so long is dead, whatever its connection says.
 const NO_PROGRESS: Duration = Duration::from_secs(60);
+/// How long until the next look at an endpoint that lets this installation not in.
+const LOCKED_OUT: Duration = Duration::from_secs(300);
 /// Far above what a section can be.
 const MAX_ANSWER_BYTES: usize = 4 << 20;
 
@@ -237,17 +239,62 @@ fn refusal(response: &reqwest::Response) -> Result<(), WriteError> {
         return Ok(());
     }
     tracing::warn!(%status, "the model's endpoint refused");
-    if status == StatusCode::TOO_MANY_REQUESTS
-        || status == StatusCode::REQUEST_TIMEOUT
-        || status.is_server_error()
-    {
-        let after = response.headers().get("retry-after").and_then(|value| value.to_str().ok());
-        let after = after.and_then(|value| value.trim().parse::<f64>().ok());
-        let after = after.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-        let reason = format!("the model's endpoint answered {}", status.as_u16());
-        return Err(WriteError::Retry { reason, after });
+    let after = response.headers().get("retry-after").and_then(|value| value.to_str().ok());
+    Err(refused(status, after))
+}
+
+/// What a status other than success means. `after` is the header `retry-after`.
+fn refused(status: StatusCode, after: Option<&str>) -> WriteError {
+    let code = status.as_u16();
+    let after = after.and_then(|value| value.trim().parse::<f64>().ok());
+    let after = after.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    match status {
+        // A wrong key, an empty account, a model that is not served: an operator's to mend, and the same for
+        // every job, so that no job may fail over it before somebody could look.
+        StatusCode::UNAUTHORIZED
+        | StatusCode::PAYMENT_REQUIRED
+        | StatusCode::FORBIDDEN
+        | StatusCode::NOT_FOUND => WriteError::Wait {
+            reason: format!("the language model's endpoint turns this installation away with status {code}"),
+            after: Some(LOCKED_OUT),
+        },
+        // Also an account without money is answered so by some providers.
+        StatusCode::TOO_MANY_REQUESTS => {
+            WriteError::Wait { reason: format!("the model's endpoint answered {code}"), after }
+        }
+        StatusCode::REQUEST_TIMEOUT => {
+            WriteError::Retry { reason: format!("the model's endpoint answered {code}"), after }
+        }
+        status if status.is_server_error() => {
+            WriteError::Retry { reason: format!("the model's endpoint answered {code}"), after }
+        }
+        _ => WriteError::failed(
+            "model_refused",
+            format!("the language model's endpoint refused the request with status {code}"),
+        ),
     }
-    let sentence =
-        format!("the language model's endpoint refused the request with status {}", status.as_u16());
-    Err(WriteError::failed("model_refused", sentence))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_wrong_with_the_request_itself_fails_at_once() {
+        for code in [401, 402, 403, 404] {
+            let error = refused(StatusCode::from_u16(code).unwrap(), None);
+            assert!(matches!(error, WriteError::Wait { after: Some(LOCKED_OUT), .. }), "{code}: {error:?}");
+        }
+        let busy = refused(StatusCode::TOO_MANY_REQUESTS, Some("7"));
+        let asked = Some(Duration::from_secs(7));
+        assert!(matches!(busy, WriteError::Wait { after, .. } if after == asked), "{busy:?}");
+        for code in [408, 500, 503] {
+            let error = refused(StatusCode::from_u16(code).unwrap(), None);
+            assert!(matches!(error, WriteError::Retry { .. }), "{code}: {error:?}");
+        }
+        for code in [400, 422] {
+            let error = refused(StatusCode::from_u16(code).unwrap(), None);
+            assert!(matches!(error, WriteError::Failed { .. }), "{code}: {error:?}");
+        }
+    }
 }

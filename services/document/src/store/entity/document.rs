@@ -19,6 +19,7 @@ pub struct Model {
     pub failure: String,
     pub job_id: Option<String>,
     pub job_epoch: i64,
+    pub delivered_job_id: Option<String>,
     pub wished_chapters: String,
     pub outline: Option<String>,
     pub outline_job_id: Option<String>,

@@ -9,6 +9,7 @@ pub struct Model {
     pub document_id: String,
     #[sea_orm(primary_key, auto_increment = false)]
     pub format: String,
+    #[sea_orm(primary_key, auto_increment = false)]
     pub job_id: String,
     pub file_name: String,
     pub media_type: String,
