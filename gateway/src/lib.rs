@@ -52,11 +52,21 @@ pub async fn serve(
     shutdown: CancellationToken,
 ) -> Result<(), StartError> {
     let limiter = match &config.redis_url {
-        Some(url) => Limiter::connect(url.expose_secret(), world.clone(), config.master.derive("rate limit keys")).await?,
+        Some(url) => {
+            Limiter::connect(url.expose_secret(), world.clone(), config.master.derive("rate limit keys"))
+                .await?
+        }
         None => Limiter::memory(world.clone()),
     };
     let upstream = upstream::Upstream::connect(&config, world.clone())?;
-    let state = Arc::new(state::State { limiter, upstream, streams: streams::Streams::default(), world, shutdown: shutdown.clone(), config });
+    let state = Arc::new(state::State {
+        limiter,
+        upstream,
+        streams: streams::Streams::default(),
+        world,
+        shutdown: shutdown.clone(),
+        config,
+    });
     quire_serve::http::serve(listener, router::router(state), shutdown).await;
     Ok(())
 }

@@ -17,7 +17,11 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// The stream as an answer. Every event carries its number as `id`, so that `Last-Event-ID` continues it. Ends
 /// after the job's last event, or at a shutdown, after which the client comes back.
-pub(crate) fn answer(mut events: Streaming<pb::WatchJobResponse>, shutdown: CancellationToken, place: Place) -> Response {
+pub(crate) fn answer(
+    mut events: Streaming<pb::WatchJobResponse>,
+    shutdown: CancellationToken,
+    place: Place,
+) -> Response {
     let stream = async_stream::stream! {
         // Held until the stream ends or its reader goes away.
         let _place = place;

@@ -42,13 +42,14 @@ const TABLES: [&str; 13] = [
         job_id TEXT,
         created_at BIGINT NOT NULL,
         paid_at BIGINT,
-        expires_at BIGINT NOT NULL
+        expires_at BIGINT NOT NULL,
+        checked_at BIGINT NOT NULL DEFAULT 0
     )",
     // A document has one order that is or may still be paid; a second checkout meets this index.
     "CREATE UNIQUE INDEX orders_live ON orders (document_id)
         WHERE status IN ('open', 'processing', 'paid', 'delivered', 'quarantined')",
     "CREATE INDEX orders_of_user ON orders (user_id, id)",
-    "CREATE INDEX orders_overdue ON orders (expires_at) WHERE status = 'open'",
+    "CREATE INDEX orders_unsettled ON orders (checked_at, id) WHERE status IN ('open', 'processing')",
     "CREATE TABLE inbox_events (
         event_id TEXT NOT NULL PRIMARY KEY,
         kind TEXT NOT NULL,
@@ -72,12 +73,12 @@ const TABLES: [&str; 13] = [
         lease_until BIGINT NOT NULL,
         lease_epoch BIGINT NOT NULL,
         created_at BIGINT NOT NULL,
+        key_round INTEGER NOT NULL DEFAULT 0,
         done_at BIGINT,
-        dead_at BIGINT,
         last_error TEXT NOT NULL
     )",
-    "CREATE INDEX outbox_due ON outbox (next_at) WHERE done_at IS NULL AND dead_at IS NULL",
-    "CREATE INDEX outbox_of_document ON outbox (document_id) WHERE done_at IS NULL AND dead_at IS NULL",
+    "CREATE INDEX outbox_due ON outbox (next_at) WHERE done_at IS NULL",
+    "CREATE INDEX outbox_of_document ON outbox (document_id) WHERE done_at IS NULL",
     "CREATE TABLE ledger_entries (
         event_key TEXT NOT NULL,
         account TEXT NOT NULL,

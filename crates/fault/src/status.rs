@@ -98,6 +98,7 @@ fn foreign(status: &Status) -> Fault {
         Kind::Internal => ("INTERNAL", "internal error"),
         Kind::Unavailable => ("UNAVAILABLE", "a part that is needed does not answer"),
         Kind::Deadline => ("DEADLINE_EXCEEDED", "the time allowed ran out"),
+        Kind::Unimplemented => ("UNIMPLEMENTED", "there is no such operation"),
         _ => ("UPSTREAM", status.message()),
     };
     Fault::new(kind, reason, message)

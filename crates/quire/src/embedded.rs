@@ -110,11 +110,14 @@ impl Embedded {
     /// A part stopped, or a minute has passed.
     pub async fn ready(&self) -> Result<(), StartError> {
         let url = format!("{}/readyz", self.urls.gateway);
+        // A proxy of the environment is for the world outside, not for this process.
+        let client = reqwest::Client::builder().no_proxy().build();
+        let client = client.map_err(|error| StartError::NotReady(error.to_string()))?;
         let looking = async {
             let mut last = "the gateway does not answer".to_owned();
             let deadline = tokio::time::Instant::now() + PATIENCE;
             while tokio::time::Instant::now() < deadline {
-                match reqwest::get(&url).await {
+                match client.get(&url).send().await {
                     Ok(answer) if answer.status().is_success() => return Ok(()),
                     Ok(answer) => last = answer.text().await.unwrap_or_default(),
                     Err(_) => {}
@@ -218,21 +221,36 @@ async fn start(mut settings: Settings, free_ports: bool, world: World) -> Result
     let mut parts = JoinSet::new();
     let token = || shutdown.clone();
     let ended = CancellationToken::new();
-    spawn(&mut parts, &ended, "auth", quire_auth::serve(services.auth, world.clone(), listeners.auth, token()));
+    spawn(
+        &mut parts,
+        &ended,
+        "auth",
+        quire_auth::serve(services.auth, world.clone(), listeners.auth, token()),
+    );
     spawn(
         &mut parts,
         &ended,
         "document",
         quire_document::serve(services.document, world.clone(), listeners.document, token()),
     );
-    spawn(&mut parts, &ended, "payment", quire_payment::serve(payment, world.clone(), listeners.payment, token()));
+    spawn(
+        &mut parts,
+        &ended,
+        "payment",
+        quire_payment::serve(payment, world.clone(), listeners.payment, token()),
+    );
     spawn(
         &mut parts,
         &ended,
         "background-job",
         quire_background_job::serve(job, world.clone(), listeners.job, token()),
     );
-    spawn(&mut parts, &ended, "gateway", quire_gateway::serve(services.gateway, world, listeners.gateway, token()));
+    spawn(
+        &mut parts,
+        &ended,
+        "gateway",
+        quire_gateway::serve(services.gateway, world, listeners.gateway, token()),
+    );
     let urls = if own_sandbox { urls } else { Urls { sandbox: String::new(), ..urls } };
     Ok(Embedded { urls, data_dir, shutdown, ended, parts, sandbox, _lock: lock })
 }

@@ -13,6 +13,7 @@ use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tower::{Service, ServiceBuilder};
 
@@ -39,6 +40,7 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let graceful = GracefulShutdown::new();
+    let mut connections = JoinSet::new();
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
         let place = tokio::select! {
@@ -75,7 +77,9 @@ where
         let connection =
             builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service)).into_owned();
         let connection = graceful.watch(connection);
-        tokio::spawn(async move {
+        // Ended ones are forgotten as new ones come; the rest is cut when the set is dropped, after the drain.
+        while connections.try_join_next().is_some() {}
+        connections.spawn(async move {
             let _place = place;
             if let Err(error) = connection.await {
                 tracing::debug!(error = %error, "a connection broke");

@@ -30,6 +30,17 @@ pub struct Fitted {
 /// delivered without them. Compare [`Rendered::pages`] with the target.
 pub fn fit(book: &Book, target_pages: u32) -> Result<Fitted, RenderError> {
     let press = Press::new(book, Some(target_pages))?;
+    let fitted = fit_on(&press, book, target_pages)?;
+    if fitted.rendered.pages <= target_pages || !press.chapters_on_new_pages {
+        return Ok(fitted);
+    }
+    // Many short chapters: the pages that each leaves half empty are more than the optional blocks can give.
+    let press = press.with_running_chapters();
+    let running = fit_on(&press, book, target_pages)?;
+    Ok(Fitted { layouts: fitted.layouts + running.layouts, ..running })
+}
+
+fn fit_on(press: &Press, book: &Book, target_pages: u32) -> Result<Fitted, RenderError> {
     let ladder = Ladder::of(book);
     let mut kept: Option<Layout<'_>> = None;
     let mut layouts = 0;

@@ -93,7 +93,7 @@ pub(crate) fn characters(block: &quire_manuscript::Block) -> usize {
 /// The template and fonts with the decisions that hold for every layout of one book.
 pub(crate) struct Press {
     stage: Stage,
-    chapters_on_new_pages: bool,
+    pub(crate) chapters_on_new_pages: bool,
     date: Datetime,
     ident: String,
 }
@@ -119,6 +119,11 @@ impl Press {
             date,
             ident: format!("quire {} {}", book.meta.date, book.meta.title),
         })
+    }
+
+    /// The same press, with chapters that begin where the one before ends.
+    pub fn with_running_chapters(self) -> Self {
+        Self { chapters_on_new_pages: false, ..self }
     }
 
     /// Lays out the book and checks the result: every character has a glyph, page numbers are final.

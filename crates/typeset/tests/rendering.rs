@@ -243,3 +243,20 @@ fn a_book_outside_the_reach_of_its_optional_blocks_comes_whole_or_bare() {
     assert!(bare.rendered.pages > 1);
     assert_eq!(bare.rendered.pages, render(&book.without_optional_from(0)).unwrap().pages);
 }
+
+#[test]
+fn many_short_chapters_meet_the_pages_ordered_where_new_pages_for_each_would_not() {
+    let mut book = sample::book(20, 12);
+    let sections = book.chapters.iter_mut().flat_map(|chapter| &mut chapter.sections);
+    for block in sections.flat_map(|section| &mut section.blocks) {
+        if let Block::Quote { optional, .. } = block {
+            *optional = optional.filter(|rank| *rank >= 8_000);
+        }
+    }
+    // Long enough for chapters on new pages, which leave more pages half empty than may be left out.
+    let bare = render(&book.without_optional_from(0)).unwrap().pages;
+    let target = bare - 5;
+    assert!(target >= 40, "{bare} pages");
+    let fitted = fit(&book, target).unwrap();
+    assert_eq!(fitted.rendered.pages, target, "{} layouts", fitted.layouts);
+}

@@ -129,7 +129,9 @@ fn parse_range(header: &str, size: i64) -> Ranged {
         (Some(first), Some(last)) => Ranged::Part(first, last.min(size - 1)),
         (Some(first), None) if last.trim().is_empty() => Ranged::Part(first, size - 1),
         (None, Some(0)) if first.trim().is_empty() => Ranged::Outside,
-        (None, Some(count)) if first.trim().is_empty() => Ranged::Part(size.saturating_sub(count).max(0), size - 1),
+        (None, Some(count)) if first.trim().is_empty() => {
+            Ranged::Part(size.saturating_sub(count).max(0), size - 1)
+        }
         _ => Ranged::Whole,
     }
 }

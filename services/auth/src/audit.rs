@@ -120,5 +120,8 @@ fn encode(event: &audit_event::Model) -> String {
 fn decode(token: &str) -> Option<(i64, String)> {
     let text = String::from_utf8(URL_SAFE_NO_PAD.decode(token).ok()?).ok()?;
     let (at, id) = text.split_once('.')?;
-    Some((at.parse().ok()?, id.to_owned()))
+    let at = at.parse().ok()?;
+    // PostgreSQL refuses some texts, such as U+0000, instead of not finding them.
+    let plain = id.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
+    plain.then(|| (at, id.to_owned()))
 }

@@ -12,7 +12,6 @@ use crate::writers::openai::ModelSettings;
 
 /// The PostgreSQL schema of this context.
 const SCHEMA: &str = "job";
-const MAX_CONNECTIONS: u32 = 10;
 
 /// Everything the service is told at its start.
 #[derive(Debug, Clone)]
@@ -57,7 +56,7 @@ impl Config {
             database: DatabaseSettings {
                 url: common.database_url.clone(),
                 schema: SCHEMA.to_owned(),
-                max_connections: MAX_CONNECTIONS,
+                max_connections: settings.number("QUIRE_DATABASE_CONNECTIONS", 8, 2..=1000),
             },
             migrate: common.migrate,
             master: master?,

@@ -16,6 +16,9 @@ const DEFAULT_PAGE: i32 = 20;
 /// # Errors
 /// [`JobError::NotFound`] for other users' jobs too.
 pub async fn get(store: &Store, caller: &UserCaller, id: &str) -> Result<job::Model, JobError> {
+    if !is_id(id) {
+        return Err(JobError::NotFound);
+    }
     let job = store.job(id).await?.ok_or(JobError::NotFound)?;
     if job.user_id == caller.user_id || caller.is_admin() { Ok(job) } else { Err(JobError::NotFound) }
 }
@@ -56,6 +59,9 @@ pub async fn list(store: &Store, caller: &UserCaller, listing: Listing<'_>) -> R
         select = select.filter(job::Column::UserId.eq(&caller.user_id));
     }
     if !listing.document_id.is_empty() {
+        if !is_id(listing.document_id) {
+            return Ok(Page { jobs: Vec::new(), next_page_token: String::new() });
+        }
         select = select.filter(job::Column::DocumentId.eq(listing.document_id));
     }
     if !listing.page_token.is_empty() {
@@ -80,6 +86,11 @@ pub async fn list(store: &Store, caller: &UserCaller, listing: Listing<'_>) -> R
     Ok(Page { jobs, next_page_token })
 }
 
+/// Whether a text can be an id at all. PostgreSQL refuses some texts, such as U+0000, instead of not finding them.
+pub fn is_id(text: &str) -> bool {
+    uuid::Uuid::try_parse(text).is_ok()
+}
+
 fn token(created_at: i64, id: &str) -> String {
     hex::encode(format!("{created_at}:{id}"))
 }
@@ -87,7 +98,8 @@ fn token(created_at: i64, id: &str) -> String {
 fn read_token(token: &str) -> Option<(i64, String)> {
     let text = String::from_utf8(hex::decode(token).ok()?).ok()?;
     let (created_at, id) = text.split_once(':')?;
-    Some((created_at.parse().ok()?, id.to_owned()))
+    let created_at = created_at.parse().ok()?;
+    is_id(id).then(|| (created_at, id.to_owned()))
 }
 
 #[cfg(test)]
@@ -96,8 +108,9 @@ mod tests {
 
     #[test]
     fn a_token_is_read_back_and_others_are_refused() {
-        assert_eq!(read_token(&token(17, "a:b")), Some((17, "a:b".to_owned())));
-        for wrong in ["zz", "3132", "ff"] {
+        let id = "01a20a79-a7a9-7911-bbb2-86e7c0278a66";
+        assert_eq!(read_token(&token(17, id)), Some((17, id.to_owned())));
+        for wrong in ["zz", "3132", "ff", &token(17, "a"), &token(17, "\0")] {
             assert_eq!(read_token(wrong), None);
         }
     }

@@ -45,7 +45,7 @@ impl Config {
             database: quire_database::Settings {
                 url: common.database_url.clone(),
                 schema: "document".to_owned(),
-                max_connections: settings.number("QUIRE_DATABASE_CONNECTIONS", 8, 1..=1000),
+                max_connections: settings.number("QUIRE_DATABASE_CONNECTIONS", 8, 2..=1000),
             },
             migrate: common.migrate,
             master_secret: common.master_secret.clone(),

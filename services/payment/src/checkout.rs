@@ -92,14 +92,22 @@ impl Checkout {
         }
     }
 
-    /// Brings an overdue order to its end: asks the provider how its session stands, and does what it says.
-    pub(crate) async fn close_overdue(&self, order: &Order) -> Result<(), PaymentError> {
+    /// Asks the provider how the session of an unsettled order stands, and does what it says.
+    pub(crate) async fn check(&self, order: &Order, overdue: bool) -> Result<(), PaymentError> {
         let Some(session_id) = &order.checkout_session_id else {
             // Nobody was ever told where to pay.
-            return self.in_transaction(order, "sweep", None).await;
+            return if overdue { self.in_transaction(order, "sweep", None).await } else { Ok(()) };
         };
-        let session = self.provider.retrieve_checkout_session(session_id).await?;
-        match Notice::of_session(session) {
+        let notice = match self.provider.find_checkout_session(session_id).await? {
+            Some(session) => Notice::of_session(session),
+            // Before its time is up it may be the provider's address or key that is wrong.
+            None if overdue => Some(Notice::Expired { session_id: session_id.clone() }),
+            None => {
+                tracing::warn!(order = order.id, "the provider does not know the session of an order");
+                None
+            }
+        };
+        match notice {
             Some(notice) => self.in_transaction(order, "sweep", Some(&notice)).await,
             None => Ok(()),
         }
@@ -152,7 +160,9 @@ impl Checkout {
         if now.unix_micros() < order.expires_at {
             return Ok(Found::Ready(order));
         }
-        let session = self.provider.retrieve_checkout_session(&session_id).await?;
+        let Some(session) = self.provider.find_checkout_session(&session_id).await? else {
+            return Ok(Found::Dead(order));
+        };
         if session.status == Some(SessionStatus::Open) {
             return Ok(Found::Ready(order));
         }
@@ -208,10 +218,14 @@ impl Checkout {
     ) -> Result<Order, PaymentError> {
         let order = self.draft(document, user_id, quote);
         let txn = self.database.begin_write().await?;
-        if let Some(dead) = dead
-            && let Some(dead) = store::lock_order(&txn, &dead.id).await?
-            && dead.status == OrderStatus::Open
-        {
+        if let Some(dead) = dead {
+            let dead = store::lock_order(&txn, &dead.id).await?;
+            let Some(dead) = dead.filter(|order| order.status == OrderStatus::Open) else {
+                // It was paid or has expired in the meantime; then a release may be on its way, which would open the
+                // document for changes under the new quote.
+                txn.rollback().await?;
+                return Err(PaymentError::Closing);
+            };
             let scene = Scene { txn: &txn, world: &self.world, actor: "checkout" };
             scene.advance(&dead, orders::ActiveModel::default(), OrderStatus::Expired, "REPLACED").await?;
         }
@@ -250,6 +264,7 @@ impl Checkout {
             created_at: now.unix_micros(),
             paid_at: None,
             expires_at: expires_at.unix_micros(),
+            checked_at: now.unix_micros(),
         }
     }
 
@@ -284,4 +299,85 @@ impl Checkout {
             .append_pair("expires_at", &expires_at_seconds.to_string())
             .finish()
     }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use quire_identity::{MasterSecret, ServiceIdentity};
+    use quire_migrations::PaymentMigrator;
+    use quire_serve::client::channel;
+    use quire_testkit::{Backend, TestDatabase};
+    use secrecy::SecretString;
+
+    use super::*;
+    use crate::currency::Currency;
+    use crate::provider::ProviderSettings;
+
+    /// A checkout on an empty database, with a provider at `provider` and no peers.
+    pub(crate) async fn checkout(backend: Backend, provider: &str) -> (Checkout, TestDatabase) {
+        let file = backend.create().await;
+        let settings = quire_database::Settings {
+            url: file.url().to_owned(),
+            schema: "payment".to_owned(),
+            max_connections: 4,
+        };
+        let database = quire_database::open(&settings).await.unwrap();
+        database.migrate::<PaymentMigrator>().await.unwrap();
+        let world = World::system();
+        let provider =
+            ProviderSettings { url: Url::parse(provider).unwrap(), api_key: SecretString::from("sk_test") };
+        let master = MasterSecret::new(SecretString::from("0123456789abcdef0123456789abcdef")).unwrap();
+        let identity = ServiceIdentity::new("payment", world.clone(), &master);
+        let nowhere = || channel("http://127.0.0.1:1").unwrap();
+        let checkout = Checkout {
+            database,
+            provider: Stripe::new(&provider, world.clone()).unwrap(),
+            peers: Peers::new(nowhere(), nowhere(), identity),
+            pricing: Pricing {
+                page_minor: 50,
+                currency: Currency::parse("eur").unwrap(),
+                min_pages: 3,
+                max_pages: 100,
+            },
+            public_url: Url::parse("https://quire.example").unwrap(),
+            life: Duration::from_secs(24 * 3600),
+            wake: Arc::default(),
+            world,
+        };
+        (checkout, file)
+    }
+
+    /// Stores an open order of a document of its own, created and over at the beginning of time.
+    pub(crate) async fn insert(checkout: &Checkout, change: impl FnOnce(&mut Order)) -> Order {
+        let document = Document { id: checkout.world.id(), ..Default::default() };
+        let quote = checkout.pricing.quote(Some(12)).unwrap();
+        let mut order = checkout.draft(&document, "ada", quote);
+        (order.checked_at, order.expires_at) = (0, 0);
+        change(&mut order);
+        let txn = checkout.database.begin_write().await.unwrap();
+        assert!(store::insert_order(&txn, &order).await.unwrap());
+        txn.commit().await.unwrap();
+        order
+    }
+
+    async fn no_order_takes_the_place_of_one_that_is_being_released(backend: Backend) {
+        let (checkout, _file) = checkout(backend, "http://127.0.0.1:1").await;
+        let dead = insert(&checkout, |_| {}).await;
+        // The sweep ends it after the checkout has found it and before it is replaced.
+        checkout.in_transaction(&dead, "sweep", None).await.unwrap();
+        let document = Document { id: dead.document_id.clone(), ..Default::default() };
+        let quote = checkout.pricing.quote(Some(12)).unwrap();
+        let written = checkout.write(&document, "ada", quote, Some(dead.clone())).await;
+        assert!(matches!(written, Err(PaymentError::Closing)));
+        let reader = checkout.database.reader();
+        assert_eq!(store::live_order(reader, &dead.document_id).await.unwrap(), None);
+
+        let open = insert(&checkout, |_| {}).await;
+        let document = Document { id: open.document_id.clone(), ..Default::default() };
+        let written = checkout.write(&document, "ada", quote, Some(open.clone())).await.unwrap();
+        let live = store::live_order(checkout.database.reader(), &open.document_id).await.unwrap();
+        assert_eq!(live.map(|order| order.id), Some(written.id));
+    }
+
+    quire_testkit::on_both_databases!(no_order_takes_the_place_of_one_that_is_being_released);
 }

@@ -25,7 +25,7 @@ const LONGEST_LIFE_SECONDS: u64 = 24 * 60 * 60;
 /// Shorter webhook secrets could be guessed.
 const MIN_SECRET_CHARACTERS: usize = 16;
 
-/// Everything the payment service needs to start.
+/// Everything the payment service needs to start. Has no `Debug`; that of its parts leaves secrets out.
 #[derive(Clone)]
 pub struct Config {
     pub database: DatabaseSettings,
@@ -67,7 +67,7 @@ impl Config {
             database: DatabaseSettings {
                 url: common.database_url.clone(),
                 schema: "payment".to_owned(),
-                max_connections: settings.number("QUIRE_DATABASE_CONNECTIONS", 8, 1..=1000),
+                max_connections: settings.number("QUIRE_DATABASE_CONNECTIONS", 8, 2..=1000),
             },
             migrate: common.migrate,
             master: master?,
@@ -185,6 +185,26 @@ mod tests {
         ("QUIRE_STRIPE_API_KEY", "rk_live_0123456789"),
         ("QUIRE_STRIPE_WEBHOOK_SECRETS", "whsec_0123456789abcdef"),
     ];
+
+    #[test]
+    fn no_part_shows_a_secret() {
+        let values = [
+            ("QUIRE_STRIPE_API_KEY", "sk_hidden"),
+            ("QUIRE_STRIPE_WEBHOOK_SECRETS", "whsec_hidden"),
+            ("REDIS_URL", "redis://:hidden@redis"),
+        ];
+        let pairs = values.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let database_url = "postgres://quire:hidden@database/quire".to_owned();
+        let common = Common {
+            database_url,
+            master_secret: SecretString::from("hidden: 0123456789abcdef0123456789abcdef"),
+            ..common()
+        };
+        let config = Config::read(&mut Settings::from_map(pairs.into()), &common).unwrap();
+        let Config { database, master, provider, webhook_secrets, redis_url, .. } = config;
+        let shown = format!("{:?}", (database, master, provider, webhook_secrets, redis_url));
+        assert!(!shown.contains("hidden"), "{shown}");
+    }
 
     #[test]
     fn development_needs_no_settings() {

@@ -41,7 +41,7 @@ use quire_serve::grpc::{ServeError, Server};
 use secrecy::ExposeSecret;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 pub use config::Config;
@@ -74,12 +74,15 @@ pub enum StartError {
     Provider(#[from] ProviderError),
     #[error("the payment server failed")]
     Serve(#[from] ServeError),
+    /// With the panic, if it was one.
+    #[error("a background task of the payment service ended before the shutdown")]
+    Background(#[source] Option<JoinError>),
 }
 
 /// Serves until the shutdown. Dropping the future ends the background tasks too.
 ///
 /// # Errors
-/// A part cannot be set up, or the server breaks. A database or peer that does not answer later is no such error:
+/// A part cannot be set up, or the server or a background task breaks. A database or peer that does not answer later is no such error:
 /// the service is then not ready, or its tasks wait.
 pub async fn serve(
     config: Config,
@@ -141,11 +144,66 @@ pub async fn serve(
             let database = checked.clone();
             async move { database.check::<PaymentMigrator>().await.map_err(|error| error.to_string()) }
         });
-    server.run(shutdown.clone()).await?;
+    tokio::select! {
+        served = server.run(shutdown.clone()) => served?,
+        error = early_end(&mut background, &shutdown) => return Err(error),
+    }
     shutdown.cancel();
-    while background.join_next().await.is_some() {}
+    while let Some(ended) = background.join_next().await {
+        log_panic(ended);
+    }
     if let Err(error) = database.close().await {
         tracing::warn!(%error, "the payment database did not close");
     }
     Ok(())
+}
+
+/// Waits for a background task that ends before the shutdown: none should. Never ends without one.
+async fn early_end(background: &mut JoinSet<()>, shutdown: &CancellationToken) -> StartError {
+    while let Some(ended) = background.join_next().await {
+        if !shutdown.is_cancelled() {
+            return StartError::Background(ended.err());
+        }
+        // The server still drains.
+        log_panic(ended);
+    }
+    std::future::pending().await
+}
+
+fn log_panic(ended: Result<(), JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "a background task of the payment service broke during the shutdown");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_background_task_that_ends_early_is_an_error() {
+        let shutdown = CancellationToken::new();
+        let mut background = JoinSet::new();
+        background.spawn(std::future::pending());
+        background.spawn(async { panic!("on purpose") });
+        let error = early_end(&mut background, &shutdown).await;
+        assert!(matches!(error, StartError::Background(Some(cause)) if cause.is_panic()));
+        background.spawn(async {});
+        let error = early_end(&mut background, &shutdown).await;
+        assert!(matches!(error, StartError::Background(None)));
+    }
+
+    #[tokio::test]
+    async fn tasks_that_end_at_the_shutdown_leave_the_server_its_drain() {
+        let shutdown = CancellationToken::new();
+        shutdown.cancel();
+        let mut background = JoinSet::new();
+        background.spawn(async {});
+        // This runtime has one thread: the task runs now.
+        tokio::task::yield_now().await;
+        assert!(early_end(&mut background, &shutdown).now_or_never().is_none());
+        assert!(background.is_empty());
+    }
 }

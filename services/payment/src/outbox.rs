@@ -20,8 +20,10 @@ use crate::store::entity::outbox::{self, Model as Row, TaskKind};
 const LEASE: Duration = Duration::from_secs(30);
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
-/// After so many failures a task is given up, except the start of a paid job, which never is.
-const MAX_ATTEMPTS: i32 = 50;
+/// After so many failures an operator is called, and tries become rare, except those to start a paid job. No task
+/// is ever given up.
+const MANY_ATTEMPTS: u32 = 50;
+const LONGEST_RARE_WAIT: Duration = Duration::from_secs(60 * 60);
 
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,8 +64,8 @@ pub(crate) async fn enqueue(
         lease_until: Set(0),
         lease_epoch: Set(0),
         created_at: Set(world.now().unix_micros()),
+        key_round: Set(0),
         done_at: Set(None),
-        dead_at: Set(None),
         last_error: Set(String::new()),
     };
     let conflict = OnConflict::column(outbox::Column::Intent).do_nothing().to_owned();
@@ -117,25 +119,26 @@ pub(crate) async fn finish(txn: &DatabaseTransaction, world: &World, row: &Row) 
     update(txn, row, columns).await
 }
 
-/// Gives a claimed task back after a failure, to be tried later or given up.
+/// The idempotency key for the next call of the provider: the intent, and once that is used up, its rounds.
+pub(crate) fn idempotency_key(row: &Row) -> String {
+    match row.key_round {
+        0 => row.intent.clone(),
+        round => format!("{}:r{round}", row.intent),
+    }
+}
+
+/// Gives a claimed task back after a failure, to be tried later, under a new idempotency key if the present one is
+/// `key_spent`.
 pub(crate) async fn postpone(
     database: &Database,
     world: &World,
     row: &Row,
     error: &str,
+    key_spent: bool,
 ) -> Result<(), DbErr> {
-    let attempt = u32::try_from(row.attempts.saturating_sub(1)).unwrap_or_default();
-    let wait = full_jitter(world, FIRST_WAIT, LONGEST_WAIT, attempt);
-    let many = row.attempts >= MAX_ATTEMPTS;
-    let dead = many && row.kind != TaskKind::StartJob;
-    if many {
-        tracing::error!(
-            intent = row.intent,
-            attempts = row.attempts,
-            dead,
-            error,
-            "outbox task keeps failing"
-        );
+    let wait = wait(world, row);
+    if failures_before(row) >= MANY_ATTEMPTS {
+        tracing::error!(intent = row.intent, attempts = row.attempts, error, "outbox task keeps failing");
     } else {
         tracing::warn!(intent = row.intent, attempts = row.attempts, error, "outbox task failed");
     }
@@ -144,13 +147,28 @@ pub(crate) async fn postpone(
     let columns = outbox::ActiveModel {
         next_at: Set(now.plus(wait).unix_micros()),
         lease_until: Set(0),
-        dead_at: Set(dead.then(|| now.unix_micros())),
+        key_round: Set(row.key_round.saturating_add(key_spent.into())),
         last_error: Set(error.to_owned()),
         ..Default::default()
     };
     // If the lease was lost, whoever has it now also decides about the next try.
     update(&txn, row, columns).await?;
     txn.commit().await
+}
+
+/// Failures before the present try.
+fn failures_before(row: &Row) -> u32 {
+    u32::try_from(row.attempts.saturating_sub(1)).unwrap_or_default()
+}
+
+fn wait(world: &World, row: &Row) -> Duration {
+    let failures = failures_before(row);
+    match failures.checked_sub(MANY_ATTEMPTS) {
+        Some(beyond) if row.kind != TaskKind::StartJob => {
+            full_jitter(world, LONGEST_WAIT, LONGEST_RARE_WAIT, beyond)
+        }
+        _ => full_jitter(world, FIRST_WAIT, LONGEST_WAIT, failures),
+    }
 }
 
 /// Fenced: changes the row only in the epoch in which it was read.
@@ -172,7 +190,93 @@ async fn update(
 fn due(now: i64) -> Condition {
     Condition::all()
         .add(outbox::Column::DoneAt.is_null())
-        .add(outbox::Column::DeadAt.is_null())
         .add(outbox::Column::NextAt.lte(now))
         .add(outbox::Column::LeaseUntil.lte(now))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use quire_clock::{Entropy, SystemClock};
+    use quire_migrations::PaymentMigrator;
+    use quire_testkit::Backend;
+    use sea_orm::ConnectionTrait;
+
+    use super::*;
+
+    /// Draws the longest wait every time.
+    struct Longest;
+
+    impl Entropy for Longest {
+        fn fill(&self, buffer: &mut [u8]) {
+            buffer.fill(0xff);
+        }
+    }
+
+    fn row(kind: TaskKind, attempts: i32) -> Row {
+        Row {
+            id: "id".to_owned(),
+            intent: "refund:o".to_owned(),
+            order_id: "o".to_owned(),
+            document_id: "d".to_owned(),
+            kind,
+            payload: String::new(),
+            attempts,
+            next_at: 0,
+            lease_until: 0,
+            lease_epoch: 0,
+            created_at: 0,
+            key_round: 0,
+            done_at: None,
+            last_error: String::new(),
+        }
+    }
+
+    #[test]
+    fn the_wait_grows_to_an_hour_but_to_a_minute_for_paid_jobs() {
+        let world = World { clock: Arc::new(SystemClock), entropy: Arc::new(Longest) };
+        let longest = |kind, attempts| wait(&world, &row(kind, attempts)).as_millis();
+        for kind in [TaskKind::Refund, TaskKind::ReleaseDocument, TaskKind::StartJob] {
+            assert_eq!(longest(kind, 1), 500);
+            assert_eq!(longest(kind, 50), 60_000);
+        }
+        assert_eq!(longest(TaskKind::Refund, 52), 120_000);
+        assert_eq!(longest(TaskKind::ReleaseDocument, i32::MAX), 3_600_000);
+        assert_eq!(longest(TaskKind::StartJob, i32::MAX), 60_000);
+    }
+
+    #[test]
+    fn each_round_has_its_own_key() {
+        let mut row = row(TaskKind::Refund, 1);
+        assert_eq!(idempotency_key(&row), "refund:o");
+        row.key_round = 2;
+        assert_eq!(idempotency_key(&row), "refund:o:r2");
+    }
+
+    async fn a_task_that_failed_a_thousand_times_is_still_tried(backend: Backend) {
+        let file = backend.create().await;
+        let settings = quire_database::Settings {
+            url: file.url().to_owned(),
+            schema: "payment".to_owned(),
+            max_connections: 2,
+        };
+        let database = quire_database::open(&settings).await.unwrap();
+        database.migrate::<PaymentMigrator>().await.unwrap();
+        let old = row(TaskKind::Refund, 1000);
+        outbox::Entity::insert(sea_orm::IntoActiveModel::into_active_model(old))
+            .exec_without_returning(database.reader())
+            .await
+            .unwrap();
+        let world = World::system();
+        for round in 0..3 {
+            let claimed = claim(&database, 16).await.unwrap();
+            assert_eq!(claimed.len(), 1);
+            assert_eq!((claimed[0].attempts, claimed[0].key_round), (1001 + round, round));
+            postpone(&database, &world, &claimed[0], "no", true).await.unwrap();
+            database.reader().execute_unprepared("UPDATE outbox SET next_at = 0").await.unwrap();
+        }
+    }
+
+    quire_testkit::on_both_databases!(a_task_that_failed_a_thousand_times_is_still_tried);
 }

@@ -86,14 +86,22 @@ impl Stripe {
         .await
     }
 
-    /// How a checkout stands now.
-    pub(crate) async fn retrieve_checkout_session(&self, id: &str) -> Result<CheckoutSession, ProviderError> {
+    /// How a checkout stands now. Nothing: the provider has no such session.
+    pub(crate) async fn find_checkout_session(
+        &self,
+        id: &str,
+    ) -> Result<Option<CheckoutSession>, ProviderError> {
         let id: String = url::form_urlencoded::byte_serialize(id.as_bytes()).collect();
         let path = format!("/v1/checkout/sessions/{id}");
-        self.patiently("retrieve_checkout_session", || self.request(Method::GET, &path)).await
+        match self.patiently("retrieve_checkout_session", || self.request(Method::GET, &path)).await {
+            Ok(session) => Ok(Some(session)),
+            Err(error) if error.is_unknown_object() => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
-    /// Sends money back. One try: the caller keeps the wish and repeats it with the same key.
+    /// Sends money back. One try: the caller keeps the wish and repeats it, with the same key
+    /// unless the error spends it.
     ///
     /// # Errors
     /// Also when the provider says that the refund itself failed. Already refunded is no error.

@@ -57,6 +57,13 @@ enum SendError {
     Deadline,
 }
 
+impl SendError {
+    /// Whether the same idempotency key can only bring the same answer again.
+    fn spends_key(&self) -> bool {
+        matches!(self, Self::Provider(error) if error.spends_key())
+    }
+}
+
 impl Relay {
     /// Works until the shutdown. Several processes may run one each.
     pub(crate) async fn run(self, shutdown: CancellationToken) {
@@ -85,9 +92,12 @@ impl Relay {
             tokio::time::timeout(SEND_DEADLINE, self.send(row)).await.unwrap_or(Err(SendError::Deadline));
         let outcome = match sent {
             Ok(effect) => self.record(row, effect).await,
-            Err(error) => outbox::postpone(&self.database, &self.world, row, &error.to_string())
-                .await
-                .map_err(PaymentError::from),
+            Err(error) => {
+                let spent = error.spends_key();
+                outbox::postpone(&self.database, &self.world, row, &error.to_string(), spent)
+                    .await
+                    .map_err(PaymentError::from)
+            }
         };
         if let Err(error) = outcome {
             // The lease runs out and the task is done again, which its receiver does not mind.
@@ -113,7 +123,9 @@ impl Relay {
             }
             Task::Refund { payment_id, amount_minor, currency } => {
                 let refund = RefundRequest { payment_id: &payment_id, amount_minor, order_id: &row.order_id };
-                self.provider.refund(&row.intent, refund).await?;
+                // A new key cannot send the money twice: the provider refunds no charge beyond its amount, and
+                // says so when all of it is already back.
+                self.provider.refund(&outbox::idempotency_key(row), refund).await?;
                 Ok(Effect::Refunded { payment_id, amount_minor, currency })
             }
         }

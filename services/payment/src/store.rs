@@ -60,19 +60,36 @@ pub(crate) async fn orders_of_user(
     select.order_by_desc(orders::Column::Id).limit(limit).all(connection).await
 }
 
-/// Open orders whose time was up before `moment`.
-pub(crate) async fn overdue_orders(
+/// Orders whose payment is still to come and that nobody has checked since `moment`, the longest unchecked first.
+pub(crate) async fn unsettled_orders(
     connection: &impl ConnectionTrait,
     moment: i64,
     limit: u64,
 ) -> Result<Vec<orders::Model>, DbErr> {
     orders::Entity::find()
-        .filter(orders::Column::Status.eq(OrderStatus::Open))
-        .filter(orders::Column::ExpiresAt.lte(moment))
-        .order_by_asc(orders::Column::ExpiresAt)
+        .filter(orders::Column::Status.is_in(OrderStatus::UNSETTLED))
+        .filter(orders::Column::CheckedAt.lte(moment))
+        .order_by_asc(orders::Column::CheckedAt)
+        .order_by_asc(orders::Column::Id)
         .limit(limit)
         .all(connection)
         .await
+}
+
+/// Notes that an order is being checked. `false`: another process has begun to since it was read.
+pub(crate) async fn claim_check(
+    txn: &DatabaseTransaction,
+    order: &orders::Model,
+    now: i64,
+) -> Result<bool, DbErr> {
+    let columns = orders::ActiveModel { checked_at: Set(now), ..Default::default() };
+    let updated = orders::Entity::update_many()
+        .set(columns)
+        .filter(orders::Column::Id.eq(&order.id))
+        .filter(orders::Column::CheckedAt.eq(order.checked_at))
+        .exec(txn)
+        .await?;
+    Ok(updated.rows_affected == 1)
 }
 
 /// A change of status and why.
@@ -190,7 +207,6 @@ pub(crate) async fn release_is_pending(
         .filter(outbox::Column::DocumentId.eq(document_id))
         .filter(outbox::Column::Kind.eq(outbox::TaskKind::ReleaseDocument))
         .filter(outbox::Column::DoneAt.is_null())
-        .filter(outbox::Column::DeadAt.is_null())
         .one(connection)
         .await?;
     Ok(row.is_some())

@@ -106,6 +106,7 @@ mod tests {
             created_at: 0,
             paid_at: None,
             expires_at: 0,
+            checked_at: 0,
         }
     }
 

@@ -14,7 +14,7 @@ use crate::system;
 use crate::wait::eventually;
 
 /// Long enough that most of the work lies after the first section.
-const PAGES: i64 = 36;
+const PAGES: i64 = 40;
 
 /// `quire serve` as a process of its own.
 struct Process {

@@ -133,7 +133,7 @@ async fn a_document_service_that_stays_away_ends_the_job_after_a_day(backend: Ba
     assert_eq!(failed["reason"], "unavailable");
     assert_eq!(
         failed["message"],
-        "the step section did not succeed within 24 hours: document.PutSection: down"
+        "the step section did not succeed within 24 hours: document.PutSection: a part that is needed does not answer"
     );
     assert_eq!(stage.payment.wait_settled(1).await[0].outcome(), JobOutcome::Failed);
 }
@@ -170,7 +170,7 @@ async fn a_handing_over_that_broke_off_often_is_tried_again(backend: Backend) {
     let events = service.events(&job_id, 0).await;
     assert_whole(&events, 1, "completed");
     let reasons: Vec<_> = of_kind(&events, "retrying").iter().map(|retry| retry["reason"].clone()).collect();
-    assert_eq!(reasons, ["the work broke off", "document.ReportJob: down"]);
+    assert_eq!(reasons, ["the work broke off", "document.ReportJob: a part that is needed does not answer"]);
     assert_eq!(stage.payment.wait_settled(1).await[0].outcome(), JobOutcome::Delivered);
 }
 

@@ -53,6 +53,17 @@ impl ProviderError {
         }
     }
 
+    /// Whether the provider may repeat this answer for as long as it keeps the idempotency key.
+    pub(crate) fn spends_key(&self) -> bool {
+        matches!(self, Self::KeySpent | Self::RefundFailed | Self::Refused { .. })
+    }
+
+    /// Whether the provider knows the account but not the object that was asked for.
+    pub(crate) fn is_unknown_object(&self) -> bool {
+        // The code tells it from the 404 of a wrong address.
+        matches!(self, Self::Refused { status: 404, code } if code == "resource_missing")
+    }
+
     /// The wait that the provider asked for.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {
@@ -70,11 +81,13 @@ impl ProviderError {
         let replayed = headers.get("idempotent-replayed").is_some_and(|value| value == "true");
         let other_parameters =
             status == StatusCode::BAD_REQUEST && error.kind.as_deref() == Some("idempotency_error");
-        if other_parameters || (replayed && status.is_server_error()) {
+        let passing = [StatusCode::CONFLICT, StatusCode::TOO_MANY_REQUESTS];
+        let passing = passing.contains(&status) || status.is_server_error();
+        // What would pass does not once it is stored.
+        if other_parameters || (replayed && passing) {
             return Self::KeySpent;
         }
-        let passing = [StatusCode::CONFLICT, StatusCode::TOO_MANY_REQUESTS];
-        if passing.contains(&status) || status.is_server_error() {
+        if passing {
             let seconds = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
             return Self::Busy { status: status.as_u16(), retry_after: seconds.map(Duration::from_secs) };
         }
@@ -113,11 +126,30 @@ mod tests {
     fn a_key_with_a_stored_failure_or_other_parameters_is_spent() {
         let stored = answer(500, &[("idempotent-replayed", "true")], "{}");
         assert!(matches!(stored, ProviderError::KeySpent));
+        let stored = answer(429, &[("idempotent-replayed", "true")], "{}");
+        assert!(matches!(stored, ProviderError::KeySpent));
         let other = answer(400, &[], r#"{"error": {"type": "idempotency_error"}}"#);
         assert!(matches!(other, ProviderError::KeySpent));
         // The same type with 409 means that the first call still runs.
         let running = answer(409, &[], r#"{"error": {"type": "idempotency_error"}}"#);
         assert!(matches!(running, ProviderError::Busy { status: 409, .. }));
+    }
+
+    #[test]
+    fn only_a_final_answer_spends_its_key() {
+        assert!(answer(402, &[], "").spends_key());
+        assert!(answer(500, &[("idempotent-replayed", "true")], "").spends_key());
+        assert!(ProviderError::RefundFailed.spends_key());
+        assert!(!answer(500, &[], "").spends_key());
+        assert!(!ProviderError::Timeout.spends_key());
+    }
+
+    #[test]
+    fn an_unknown_object_is_no_wrong_address() {
+        let unknown = r#"{"error": {"type": "invalid_request_error", "code": "resource_missing"}}"#;
+        assert!(answer(404, &[], unknown).is_unknown_object());
+        assert!(!answer(404, &[], "not found").is_unknown_object());
+        assert!(!answer(400, &[], unknown).is_unknown_object());
     }
 
     #[test]

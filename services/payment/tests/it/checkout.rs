@@ -22,6 +22,9 @@ quire_testkit::on_both_databases!(
     a_checkout_that_ran_out_is_released_and_can_be_opened_again,
     the_sweep_ends_an_order_that_nobody_came_back_to,
     a_payment_that_no_webhook_told_of_is_found_by_the_sweep,
+    a_payment_that_no_webhook_told_of_is_found_long_before_the_expiry,
+    an_overdue_order_that_the_provider_does_not_know_is_swept,
+    a_checkout_that_the_provider_does_not_know_is_replaced,
 );
 
 async fn a_price_is_told_and_pages_outside_the_bounds_are_refused(backend: Backend) {
@@ -203,4 +206,51 @@ async fn a_payment_that_no_webhook_told_of_is_found_by_the_sweep(backend: Backen
     assert_eq!(count(&stage, "inbox_events").await, 3);
     assert_eq!(count(&stage, "ledger_entries").await, 2);
     assert_eq!(stage.book.borrow().started.len(), 1);
+}
+
+async fn a_payment_that_no_webhook_told_of_is_found_long_before_the_expiry(backend: Backend) {
+    let stage = Stage::new(backend).await;
+    let server = stage.start().await;
+    stage.sandbox.set_behaviour(quire_sandbox::Behaviour { hold: true, ..Default::default() });
+    let open = stage.checkout(&server.client, "document").await.unwrap();
+    let processing = stage.checkout(&server.client, "another document").await.unwrap();
+    let unpaid = serde_json::json!({ "payment_status": "unpaid" });
+    let event = session_event("evt_unpaid", "checkout.session.completed", &processing, unpaid);
+    stage.deliver(&server.client, &event).await.unwrap();
+    let waiting = stage.checkout(&server.client, "a third document").await.unwrap();
+    stage.pay(&open).await;
+    stage.pay(&processing).await;
+    server.crash();
+    stage.forget_servers();
+    stage.clock.advance(Duration::from_secs(6 * 60));
+    let server = stage.start().await;
+    for order in [&open, &processing] {
+        let order = stage.order_is(&server.client, &order.id, |order| !order.job_id.is_empty()).await;
+        assert_eq!(order.status(), pb::OrderStatus::Paid);
+    }
+    // Who has not paid may still do so.
+    assert_eq!(stage.checkout(&server.client, "a third document").await.unwrap(), waiting);
+}
+
+async fn an_overdue_order_that_the_provider_does_not_know_is_swept(backend: Backend) {
+    let stage = Stage::new(backend).await;
+    let server = stage.start().await;
+    let order = stage.checkout(&server.client, "document").await.unwrap();
+    server.crash();
+    tamper(&stage, "UPDATE orders SET checkout_session_id = 'cs_of_nobody'").await;
+    stage.clock.advance(Duration::from_secs(25 * 3600));
+    let server = stage.start().await;
+    stage.peers_were(|book| book.released == ["document"]).await;
+    assert_eq!(stage.order(&server.client, &order.id).await.status(), pb::OrderStatus::Expired);
+}
+
+async fn a_checkout_that_the_provider_does_not_know_is_replaced(backend: Backend) {
+    let stage = Stage::new(backend).await;
+    let server = stage.start().await;
+    let first = stage.checkout(&server.client, "document").await.unwrap();
+    tamper(&stage, "UPDATE orders SET checkout_session_id = 'cs_of_nobody'").await;
+    stage.clock.advance(Duration::from_secs(24 * 3600 + 1));
+    let second = stage.checkout(&server.client, "document").await.unwrap();
+    assert_ne!(second.id, first.id);
+    assert_eq!(stage.order(&server.client, &first.id).await.status(), pb::OrderStatus::Expired);
 }

@@ -6,6 +6,7 @@ mod checkout;
 mod ledger;
 mod orders;
 mod peers;
+mod refund;
 mod relay;
 mod settle;
 mod stage;

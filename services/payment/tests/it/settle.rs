@@ -14,7 +14,7 @@ quire_testkit::on_both_databases!(
     only_the_job_service_settles_and_only_paid_orders,
 );
 
-async fn settle(
+pub async fn settle(
     stage: &Stage,
     client: &Client,
     order_id: &str,

@@ -26,6 +26,8 @@ pub struct Model {
     pub created_at: i64,
     pub paid_at: Option<i64>,
     pub expires_at: i64,
+    /// When the sweep last asked the provider about it, or when it was created.
+    pub checked_at: i64,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -59,4 +61,7 @@ impl OrderStatus {
     /// The statuses of which a document has at most one order: those of the index `orders_live`.
     pub(crate) const LIVE: [Self; 5] =
         [Self::Open, Self::Processing, Self::Paid, Self::Delivered, Self::Quarantined];
+
+    /// The statuses in which the payment is still to come: those of the index `orders_unsettled`.
+    pub(crate) const UNSETTLED: [Self; 2] = [Self::Open, Self::Processing];
 }

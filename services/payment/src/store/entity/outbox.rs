@@ -17,8 +17,9 @@ pub struct Model {
     pub lease_until: i64,
     pub lease_epoch: i64,
     pub created_at: i64,
+    /// How many idempotency keys were used up before the present one.
+    pub key_round: i32,
     pub done_at: Option<i64>,
-    pub dead_at: Option<i64>,
     pub last_error: String,
 }
 
