@@ -59,7 +59,7 @@ impl Installation {
     /// folder; mistakes are noted in the settings.
     pub fn read(settings: &mut Settings, world: &World) -> Self {
         let production = settings.production();
-        let data_dir = PathBuf::from(settings.text("QUIRE_DATA_DIR", "./quire-data"));
+        let data_dir = data_dir(settings);
         let master_secret = master_secret(settings, &data_dir, production, world);
         let master = MasterSecret::new(master_secret.clone()).unwrap_or_else(|error| {
             settings.problem(format!("QUIRE_SECRET: {error}"));
@@ -106,15 +106,28 @@ impl Installation {
     /// The context's own address, else the common one, else a SQLite file in the data folder. Read as secrets:
     /// addresses of databases hold passwords.
     pub fn database_url(&self, settings: &mut Settings, context: Context) -> String {
-        let url = settings.secret(context.setting()).or_else(|| settings.secret("DATABASE_URL"));
-        let url = url.map(|url| url.expose_secret().to_owned());
-        url.unwrap_or_else(|| self.own_file(context))
+        database_url(settings, &self.data_dir, context)
     }
 
     /// The address of the context's SQLite file in the data folder.
     pub fn own_file(&self, context: Context) -> String {
-        format!("sqlite://{}/{}.db", self.data_dir.display(), context.name())
+        own_file(&self.data_dir, context)
     }
+}
+
+/// The folder for files, SQLite databases and mails.
+pub fn data_dir(settings: &mut Settings) -> PathBuf {
+    PathBuf::from(settings.text("QUIRE_DATA_DIR", "./quire-data"))
+}
+
+/// As [`Installation::database_url`], for whoever needs no secret.
+pub fn database_url(settings: &mut Settings, data_dir: &Path, context: Context) -> String {
+    let url = settings.secret(context.setting()).or_else(|| settings.secret("DATABASE_URL"));
+    url.map_or_else(|| own_file(data_dir, context), |url| url.expose_secret().to_owned())
+}
+
+fn own_file(data_dir: &Path, context: Context) -> String {
+    format!("sqlite://{}/{}.db", data_dir.display(), context.name())
 }
 
 fn master_secret(settings: &mut Settings, data_dir: &Path, production: bool, world: &World) -> SecretString {

@@ -1,17 +1,17 @@
 //! `quire migrate`: brings every database up to date, one after the other.
 
-use quire_clock::World;
 use quire_database::{Database, DatabaseError, Settings as DatabaseSettings};
 use quire_migrations::{AuthMigrator, DocumentMigrator, JobMigrator, PaymentMigrator};
 use quire_serve::settings::Settings;
 
-use crate::installation::{Context, Installation};
+use crate::installation::{self, Context};
 
 /// # Errors
 /// A database does not answer, or its history does not fit.
 pub async fn run(mut settings: Settings) -> anyhow::Result<()> {
-    let installation = Installation::read(&mut settings, &World::system());
-    let urls = Context::ALL.map(|context| (context, installation.database_url(&mut settings, context)));
+    let data_dir = installation::data_dir(&mut settings);
+    let urls =
+        Context::ALL.map(|context| (context, installation::database_url(&mut settings, &data_dir, context)));
     settings.finish()?;
     for (context, url) in urls {
         let database = open(context, url).await?;

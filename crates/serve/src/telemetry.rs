@@ -65,7 +65,7 @@ pub fn init(config: &TelemetryConfig) -> Result<TelemetryGuard, TelemetryError> 
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal());
     let console = if config.json {
-        console.json().flatten_event(true).with_current_span(true).with_span_list(false).boxed()
+        console.json().flatten_event(true).with_current_span(true).with_span_list(true).boxed()
     } else {
         console.compact().with_target(false).boxed()
     };

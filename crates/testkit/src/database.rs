@@ -1,14 +1,18 @@
 //! A database of its own for each test, dropped with it.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use quire_clock::World;
 use sea_orm::{ConnectionTrait, Database, DatabaseBackend, Statement};
 use tempfile::TempDir;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::private::PrivateServer;
 
 const DEFAULT: &str = "postgres://postgres@127.0.0.1:5432/postgres";
+/// Test systems on PostgreSQL at once in this process: a server allows 100 connections unless told otherwise, and
+/// a machine with many cores would run many tests.
+const AT_ONCE: usize = 6;
 /// Databases that a killed test left behind are dropped when they are older.
 const LEFT_OVER_SECONDS: i64 = 3600;
 
@@ -27,7 +31,7 @@ pub struct TestDatabase {
 
 enum Keep {
     Folder { _folder: TempDir },
-    Postgres { server: String, name: String },
+    Postgres { server: String, name: String, _place: OwnedSemaphorePermit },
 }
 
 impl Backend {
@@ -58,7 +62,7 @@ impl TestDatabase {
 
 impl Drop for TestDatabase {
     fn drop(&mut self) {
-        let Keep::Postgres { server, name } = &self.keep else { return };
+        let Keep::Postgres { server, name, .. } = &self.keep else { return };
         let (server, name) = (server.clone(), name.clone());
         // A thread of its own: the test's runtime may be ending.
         let dropping = std::thread::spawn(move || {
@@ -76,6 +80,9 @@ impl Drop for TestDatabase {
 }
 
 async fn create_postgres() -> TestDatabase {
+    static PLACES: OnceLock<Arc<Semaphore>> = OnceLock::new();
+    let places = PLACES.get_or_init(|| Arc::new(Semaphore::new(AT_ONCE))).clone();
+    let place = places.acquire_owned().await.expect("it is never closed");
     let server = server().expect("the caller asked postgres_is_there first").to_owned();
     let world = World::system();
     let seconds = world.now().unix_seconds();
@@ -87,7 +94,7 @@ async fn create_postgres() -> TestDatabase {
     connection.execute_unprepared(&statement).await.expect("a test database can be made");
     connection.close().await.expect("the connection closes");
     let (base, _) = server.rsplit_once('/').expect("a database address has a path");
-    TestDatabase { url: format!("{base}/{name}"), keep: Keep::Postgres { server, name } }
+    TestDatabase { url: format!("{base}/{name}"), keep: Keep::Postgres { server, name, _place: place } }
 }
 
 async fn drop_left_overs(connection: &sea_orm::DatabaseConnection, now: i64) {

@@ -86,9 +86,9 @@ pub async fn list(store: &Store, caller: &UserCaller, listing: Listing<'_>) -> R
     Ok(Page { jobs, next_page_token })
 }
 
-/// Whether a text can be an id at all. PostgreSQL refuses some texts, such as U+0000, instead of not finding them.
-pub fn is_id(text: &str) -> bool {
-    uuid::Uuid::try_parse(text).is_ok()
+/// Whether a text can be an id at all. PostgreSQL refuses U+0000 instead of not finding it.
+fn is_id(text: &str) -> bool {
+    (1..=64).contains(&text.len()) && !text.contains(char::is_control)
 }
 
 fn token(created_at: i64, id: &str) -> String {
@@ -110,7 +110,7 @@ mod tests {
     fn a_token_is_read_back_and_others_are_refused() {
         let id = "01a20a79-a7a9-7911-bbb2-86e7c0278a66";
         assert_eq!(read_token(&token(17, id)), Some((17, id.to_owned())));
-        for wrong in ["zz", "3132", "ff", &token(17, "a"), &token(17, "\0")] {
+        for wrong in ["zz", "3132", "ff", &token(17, ""), &token(17, "\0")] {
             assert_eq!(read_token(wrong), None);
         }
     }
