@@ -246,11 +246,11 @@ fn a_book_outside_the_reach_of_its_optional_blocks_comes_whole_or_bare() {
 
 #[test]
 fn many_short_chapters_meet_the_pages_ordered_where_new_pages_for_each_would_not() {
-    let mut book = sample::book(20, 12);
+    let mut book = sample::book(20, 14);
     let sections = book.chapters.iter_mut().flat_map(|chapter| &mut chapter.sections);
     for block in sections.flat_map(|section| &mut section.blocks) {
         if let Block::Quote { optional, .. } = block {
-            *optional = optional.filter(|rank| *rank >= 8_000);
+            *optional = optional.filter(|rank| *rank >= 11_000);
         }
     }
     // Long enough for chapters on new pages, which leave more pages half empty than may be left out.
