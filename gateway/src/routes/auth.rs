@@ -1,10 +1,10 @@
 //! Sign-in, sessions and the audit log.
 
 use axum::Json;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use quire_proto::auth::v1 as pb;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::bearer::{Anonymous, SignedIn};
 use crate::body::Body;
@@ -112,7 +112,7 @@ async fn audit_events(
     signed_in: &SignedIn,
     parameters: &Parameters,
     everybody: bool,
-) -> ApiResult<(HeaderMap, Json<serde_json::Value>)> {
+) -> ApiResult<Json<Value>> {
     let (page_size, page_token) = parameters.page()?;
     let answer = upstream::read(|| async {
         let message = pb::ListAuditEventsRequest { page_size, page_token: page_token.clone(), everybody };
@@ -121,5 +121,5 @@ async fn audit_events(
     });
     let answer = answer.await.map_err(|status| parameters.blame(status))?;
     let events: Vec<_> = answer.events.iter().map(render::audit_event).collect();
-    Ok((HeaderMap::new(), Json(json!({ "events": events, "next_page_token": answer.next_page_token }))))
+    Ok(Json(json!({ "events": events, "next_page_token": answer.next_page_token })))
 }

@@ -87,7 +87,7 @@ pub async fn list(store: &Store, caller: &UserCaller, listing: Listing<'_>) -> R
 }
 
 /// Whether a text can be an id at all. PostgreSQL refuses U+0000 instead of not finding it.
-fn is_id(text: &str) -> bool {
+pub fn is_id(text: &str) -> bool {
     (1..=64).contains(&text.len()) && !text.contains(char::is_control)
 }
 

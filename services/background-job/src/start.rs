@@ -9,6 +9,7 @@ use uuid::Uuid;
 use crate::error::JobError;
 use crate::events::Kind;
 use crate::peers::Documents;
+use crate::query;
 use crate::store::entity::{job, lease};
 use crate::store::{Change, Status, Store};
 
@@ -117,6 +118,9 @@ pub async fn generate(
     caller: &UserCaller,
     document_id: &str,
 ) -> Result<job::Model, JobError> {
+    if !query::is_id(document_id) {
+        return Err(JobError::NotFound);
+    }
     if !caller.is_admin() {
         let paid = job::Entity::find()
             .filter(job::Column::DocumentId.eq(document_id))

@@ -66,6 +66,11 @@ impl Checkout {
         if document_id.is_empty() {
             return Err(PaymentError::Invalid(vec![Violation::new("document_id", Rule::Missing)]));
         }
+        if document_id.contains(char::is_control) {
+            // PostgreSQL refuses U+0000 instead of not finding it.
+            let rule = Rule::Value("control characters are not accepted".to_owned());
+            return Err(PaymentError::Invalid(vec![Violation::new("document_id", rule)]));
+        }
         let mut dead = None;
         let live = store::live_order(self.database.reader(), document_id).await?;
         // Somebody else's order says nothing to this caller: the document service answers that it is not theirs.

@@ -133,6 +133,13 @@ async fn errors_of_http_itself_are_json_too(backend: Backend) {
         let lost = client.get(path).await.with_status(404);
         assert_eq!((lost.json(), lost.reason()), (json!({ "detail": "Not Found" }), "ROUTE_NOT_FOUND"));
     }
+    // PostgreSQL refuses U+0000 in a text: to a client it is an id of nothing, like any other.
+    for path in ["/documents/%00", "/documents/%00/sources", "/payment/orders/%00", "/jobs/%00"] {
+        ada.get(path).await.with_status(404);
+    }
+    let nothing = json!({ "document_id": "a\u{0}" });
+    ada.post("/payment/create-checkout", &nothing).await.with_status(422);
+    ada.post("/generate/full-document", &nothing).await.with_status(404);
     let wrong = Answer::to(ada.request(Method::DELETE, "/documents")).await.with_status(405);
     assert_eq!(wrong.json(), json!({ "detail": "Method Not Allowed" }));
     let mut allowed: Vec<&str> = wrong.header("allow").split(',').map(str::trim).collect();
