@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use lettre::message::Mailbox;
 use quire_identity::MasterSecret;
-use quire_limit::RouteLimit;
-use quire_serve::settings::{Common, Settings};
-use secrecy::SecretString;
+use quire_limit::{By, RouteLimit};
+use quire_serve::settings::{Common, Settings, is_published};
+use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use crate::email::Email;
+use crate::keys::Lives;
 use crate::mail::{Console, Smtp};
 use crate::sessions::Lifetimes;
 
@@ -22,7 +23,8 @@ const DAY: Duration = Duration::from_secs(86_400);
 const MAX_SIGN_IN_URL: usize = 900;
 /// The limiter's name for links per address.
 const LIMIT: &str = "mail";
-const DEFAULT_LIMIT: &str = "5/hour";
+/// Per address, and for the whole installation, so that nobody can make it a source of unwanted mail.
+const DEFAULT_LIMIT: &str = "5/hour, 2000/hour by everybody";
 const DEFAULT_SENDER: &str = "Quire <no-reply@localhost>";
 
 /// Everything auth needs to know at start.
@@ -31,6 +33,10 @@ pub struct Config {
     pub database: quire_database::Settings,
     pub migrate: bool,
     pub master_secret: SecretString,
+    /// `QUIRE_KEY_SECRET`: seals the private signing keys. Only auth has it.
+    pub key_secret: Option<SecretString>,
+    pub key_lives: Lives,
+    pub audit_retention: Duration,
     /// `REDIS_URL`: shares the count of links per address between replicas.
     pub redis_url: Option<SecretString>,
     pub link_lifetime: Duration,
@@ -64,6 +70,12 @@ impl Config {
         if let Err(error) = MasterSecret::new(common.master_secret.clone()) {
             settings.problem(format!("QUIRE_SECRET: {error}"));
         }
+        let sessions = Lifetimes {
+            idle: settings.seconds("QUIRE_SESSION_IDLE_SECONDS", 30 * DAY),
+            absolute: settings.seconds("QUIRE_SESSION_ABSOLUTE_SECONDS", 90 * DAY),
+            grace: Duration::from_secs(settings.number("QUIRE_REFRESH_GRACE_SECONDS", 10, 0..=60)),
+            retry: Duration::from_secs(settings.number("QUIRE_REFRESH_RETRY_SECONDS", 86_400, 0..=604_800)),
+        };
         Self {
             database: quire_database::Settings {
                 url: common.database_url.clone(),
@@ -72,16 +84,18 @@ impl Config {
             },
             migrate: common.migrate,
             master_secret: common.master_secret.clone(),
+            key_secret: read_key_secret(settings, common, production),
+            key_lives: Lives {
+                standby: settings.seconds("QUIRE_KEY_STANDBY_SECONDS", 10 * MINUTE),
+                retired: sessions.idle,
+            },
+            audit_retention: settings.seconds("QUIRE_AUDIT_RETENTION_SECONDS", 400 * DAY),
             redis_url: settings.secret("REDIS_URL"),
             link_lifetime: settings.seconds("QUIRE_MAGIC_LINK_SECONDS", 15 * MINUTE),
             link_limit: read_limit(settings),
             sign_in_url: read_sign_in_url(settings),
             access_lifetime: settings.seconds("QUIRE_ACCESS_TOKEN_SECONDS", 15 * MINUTE),
-            sessions: Lifetimes {
-                idle: settings.seconds("QUIRE_SESSION_IDLE_SECONDS", 30 * DAY),
-                absolute: settings.seconds("QUIRE_SESSION_ABSOLUTE_SECONDS", 90 * DAY),
-                grace: Duration::from_secs(settings.number("QUIRE_REFRESH_GRACE_SECONDS", 10, 0..=60)),
-            },
+            sessions,
             admins: Arc::new(read_admins(settings)),
             mail_from: read_sender(settings),
             mail: read_mail_route(settings, common, production),
@@ -98,10 +112,38 @@ impl Config {
 
 fn read_limit(settings: &mut Settings) -> RouteLimit {
     let text = settings.text("QUIRE_MAIL_LIMIT", DEFAULT_LIMIT);
-    RouteLimit::parse(LIMIT, &text).unwrap_or_else(|error| {
+    let parse = |text: &str| RouteLimit::parse(LIMIT, text, By::Mailbox, &[By::Mailbox, By::Everybody]);
+    parse(&text).unwrap_or_else(|error| {
         settings.problem(format!("QUIRE_MAIL_LIMIT: {error}"));
-        RouteLimit::parse(LIMIT, DEFAULT_LIMIT).expect("the default is a limit")
+        parse(DEFAULT_LIMIT).expect("the default is a limit")
     })
+}
+
+/// Whoever holds it and the database can mint tokens, so it is not the secret that every service shares.
+pub(crate) fn read_key_secret(
+    settings: &mut Settings,
+    common: &Common,
+    production: bool,
+) -> Option<SecretString> {
+    let Some(secret) = settings.secret("QUIRE_KEY_SECRET") else {
+        if production {
+            settings.problem(
+                "QUIRE_KEY_SECRET is missing: production needs at least 32 characters of their own for auth alone, \
+                 such as the output of `openssl rand -hex 32`",
+            );
+        }
+        return None;
+    };
+    if let Err(error) = MasterSecret::new(secret.clone()) {
+        settings.problem(format!("QUIRE_KEY_SECRET: {error}"));
+    }
+    if secret.expose_secret() == common.master_secret.expose_secret() {
+        settings.problem("QUIRE_KEY_SECRET is the same as QUIRE_SECRET: only auth may know it");
+    }
+    if production && is_published(secret.expose_secret()) {
+        settings.problem("QUIRE_KEY_SECRET is a published development value: set one of your own");
+    }
+    Some(secret)
 }
 
 fn read_sign_in_url(settings: &mut Settings) -> String {

@@ -1,8 +1,10 @@
 //! What can go wrong, and what a caller learns of it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use quire_fault::{Fault, Kind, Rule, Violation, log_internal};
+use quire_identity::{session_ended, user_blocked};
 use sea_orm::DbErr;
 
 use crate::keys::KeyError;
@@ -28,6 +30,16 @@ pub enum AuthError {
     RefreshReused,
     #[error("the session has ended")]
     SessionEnded,
+    #[error("the user is blocked")]
+    UserBlocked,
+    #[error("the caller has no such session")]
+    SessionNotFound,
+    #[error("there is no such user")]
+    UserNotFound,
+    #[error("an operator cannot block the own account")]
+    SelfBlock,
+    #[error("too many changes are waiting")]
+    Busy,
     /// Decided by the check of the caller.
     #[error("the caller was refused")]
     Caller(Fault),
@@ -37,6 +49,9 @@ pub enum AuthError {
     Signing(#[from] jsonwebtoken::errors::Error),
     #[error("the database refused")]
     Database(#[from] DbErr),
+    /// Shared by all changes of one transaction.
+    #[error("the database refused a change")]
+    Commit(#[source] Arc<DbErr>),
 }
 
 impl AuthError {
@@ -68,11 +83,24 @@ impl AuthError {
                 "REFRESH_TOKEN_REUSED",
                 "the refresh token was used before, so its session was ended: sign in again",
             ),
-            Self::SessionEnded => unauthenticated("SESSION_ENDED", "the session has ended: sign in again"),
+            Self::SessionEnded => session_ended(),
+            Self::UserBlocked => user_blocked(),
+            Self::SessionNotFound => {
+                Fault::new(Kind::NotFound, "SESSION_NOT_FOUND", "you have no such session")
+            }
+            Self::UserNotFound => Fault::new(Kind::NotFound, "USER_NOT_FOUND", "there is no such user"),
+            Self::SelfBlock => Fault::new(
+                Kind::Precondition,
+                "CANNOT_BLOCK_SELF",
+                "an operator cannot block the own account: ask another operator",
+            ),
+            Self::Busy => Fault::new(Kind::Unavailable, "AUTH_BUSY", "too many changes are waiting")
+                .with_retry_after(Duration::from_secs(1)),
             Self::Caller(fault) => fault,
             Self::Keys(error) => internal(&error),
             Self::Signing(error) => internal(&error),
             Self::Database(error) => internal(&error),
+            Self::Commit(error) => internal(error.as_ref()),
         }
     }
 }

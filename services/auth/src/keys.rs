@@ -1,31 +1,42 @@
-//! The signing key: made once, kept sealed, found again after a restart.
+//! The signing keys as this process uses them: loaded from the database, private ones unsealed, and loaded again
+//! when a rotation has changed them.
+
+mod rotation;
+mod seal;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
-use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::EncodingKey;
-use quire_clock::World;
-use quire_database::{Database, is_unique_violation};
+use quire_clock::{Timestamp, World};
 use quire_fault::{Fault, Kind};
-use quire_identity::{KeySource, MasterSecret, Origin, PublicKey};
+use quire_identity::{KeySource, PublicKey};
 use sea_orm::DbErr;
 use sha2::{Digest, Sha256};
-use tokio::sync::OnceCell;
+use tokio::sync::Mutex;
 
-use crate::audit::{self, Attempt, Audit};
+use crate::change::Books;
+use crate::error::AuthError;
 use crate::store::{self, signing_key};
 
-const ACTIVE: &str = "active";
+pub use rotation::{Advance, KeyInfo, Lives, Revoke, Rotate, Rotated};
+pub use seal::Seals;
+
+use rotation::Reseal;
+
+pub(crate) const STANDBY: &str = "standby";
+pub(crate) const ACTIVE: &str = "active";
+pub(crate) const RETIRED: &str = "retired";
+pub(crate) const REVOKED: &str = "revoked";
 
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     #[error(
-        "the signing key in the database was sealed under another master secret: start with the secret it was \
-         made with, or use an empty database"
+        "the signing key in the database was sealed under another secret: start with the QUIRE_KEY_SECRET (or, \
+         without one, the QUIRE_SECRET) it was made with, or use an empty database"
     )]
     Sealed,
     #[error("the signing key in the database is damaged")]
@@ -34,107 +45,133 @@ pub enum KeyError {
     Generate,
     #[error("the signing key could not be read or stored")]
     Database(#[from] DbErr),
+    #[error("the signing key could not be stored")]
+    Store(#[source] Box<AuthError>),
 }
 
 /// The keys of this installation. Cheap to clone; clones share what was loaded.
 #[derive(Clone)]
 pub struct Keyring {
-    database: Database,
-    world: World,
-    audit: Audit,
-    seal: [u8; 32],
-    loaded: Arc<OnceCell<Keys>>,
+    books: Books,
+    seals: Seals,
+    lives: Lives,
+    loaded: Arc<RwLock<Option<Arc<Keys>>>>,
+    /// Held while loading, so that one caller loads at a time.
+    loading: Arc<Mutex<()>>,
 }
 
-/// The key that signs, and every public key that verifies.
+/// What was loaded.
 pub struct Keys {
-    pub kid: String,
-    pub signing: EncodingKey,
-    /// `kid` to the raw 32 bytes.
-    pub public: BTreeMap<String, Vec<u8>>,
+    /// Of the key that signs.
+    pub active: String,
+    /// Private keys that may still sign: the active one and, to make an earlier answer again, retired ones.
+    signers: BTreeMap<String, EncodingKey>,
+    /// `kid` to state and raw 32 bytes; everything that verifies.
+    pub public: BTreeMap<String, (String, Vec<u8>)>,
+    /// Changes with the set.
+    pub version: String,
+    /// When the next step in the life of a key is due.
+    due: Option<Timestamp>,
+}
+
+impl Keys {
+    /// A private key, and the id of it: the one asked for if it is still there, else the active one.
+    pub fn signer<'a>(&'a self, kid: &'a str) -> Option<(&'a str, &'a EncodingKey)> {
+        let asked = self.signers.get(kid).map(|key| (kid, key));
+        asked.or_else(|| self.signers.get(&self.active).map(|key| (self.active.as_str(), key)))
+    }
 }
 
 impl Keyring {
-    pub fn new(database: Database, world: World, audit: Audit, master: &MasterSecret) -> Self {
-        let seal = master.derive("auth signing keys");
-        Self { database, world, audit, seal, loaded: Arc::default() }
+    pub fn new(books: Books, seals: Seals, lives: Lives) -> Self {
+        Self { books, seals, lives, loaded: Arc::default(), loading: Arc::default() }
     }
 
     /// The keys; at the first call read from the database, and made if there are none.
     ///
     /// # Errors
-    /// The database is gone, or its key was sealed under another master secret.
-    pub async fn get(&self) -> Result<&Keys, KeyError> {
-        self.loaded.get_or_try_init(|| self.load()).await
+    /// The database is gone, or its key was sealed under another secret.
+    pub async fn get(&self) -> Result<Arc<Keys>, KeyError> {
+        if let Some(keys) = self.loaded() {
+            return Ok(keys);
+        }
+        let _one_at_a_time = self.loading.lock().await;
+        match self.loaded() {
+            Some(keys) => Ok(keys),
+            None => self.load().await,
+        }
     }
 
-    async fn load(&self) -> Result<Keys, KeyError> {
-        let mut rows = store::signing_keys(self.database.reader()).await?;
+    /// Reads them again, since something has changed.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub async fn reload(&self) -> Result<Arc<Keys>, KeyError> {
+        let _one_at_a_time = self.loading.lock().await;
+        self.load().await
+    }
+
+    /// The next step in the lives of the keys, if it is due: a standby key becomes active, a retired one is revoked.
+    pub fn due(&self, world: &World) -> Option<Advance> {
+        let due = self.loaded()?.due?;
+        (due <= world.now()).then_some(Advance { lives: self.lives })
+    }
+
+    fn loaded(&self) -> Option<Arc<Keys>> {
+        self.loaded.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    async fn load(&self) -> Result<Arc<Keys>, KeyError> {
+        let mut rows = store::signing_keys(self.books.database.reader()).await?;
         if !rows.iter().any(|row| row.state == ACTIVE) {
-            self.create().await?;
-            rows = store::signing_keys(self.database.reader()).await?;
+            let first = Rotate::first(self.seals.clone());
+            self.books.commit(first).await.map_err(|error| KeyError::Store(Box::new(error)))??;
+            rows = store::signing_keys(self.books.database.reader()).await?;
         }
-        let active = rows.iter().find(|row| row.state == ACTIVE).ok_or(KeyError::Damaged)?;
-        let private = self.open(active)?;
-        let pair = Ed25519KeyPair::from_pkcs8(&private).map_err(|_| KeyError::Damaged)?;
-        let mut public = BTreeMap::new();
-        for row in &rows {
-            let bytes = URL_SAFE_NO_PAD.decode(&row.public_key).map_err(|_| KeyError::Damaged)?;
-            public.insert(row.kid.clone(), bytes);
-        }
-        if public.get(&active.kid).map(Vec::as_slice) != Some(pair.public_key().as_ref()) {
-            return Err(KeyError::Damaged);
-        }
-        Ok(Keys { kid: active.kid.clone(), signing: EncodingKey::from_ed_der(&private), public })
+        let keys = Arc::new(self.read(&rows).await?);
+        *self.loaded.write().unwrap_or_else(PoisonError::into_inner) = Some(keys.clone());
+        Ok(keys)
     }
 
-    /// Makes the first key. Of several replicas that start together one succeeds; the others find its key.
-    async fn create(&self) -> Result<(), KeyError> {
-        let pair =
-            Ed25519KeyPair::from_seed_unchecked(&self.world.bytes::<32>()).map_err(|_| KeyError::Generate)?;
-        let private = pair.to_pkcs8().map_err(|_| KeyError::Generate)?;
-        let public = pair.public_key().as_ref();
-        let kid = hex::encode(&Sha256::digest(public)[..16]);
-        let key = signing_key::Model {
-            sealed_private_key: self.seal(&kid, private.as_ref())?,
-            kid,
-            state: ACTIVE.to_owned(),
-            public_key: URL_SAFE_NO_PAD.encode(public),
-            created_at: self.world.now().unix_micros(),
+    async fn read(&self, rows: &[signing_key::Model]) -> Result<Keys, KeyError> {
+        let mut keys = Keys {
+            active: String::new(),
+            signers: BTreeMap::new(),
+            public: BTreeMap::new(),
+            version: version(rows),
+            due: rows.iter().filter_map(|row| self.lives.due(row)).min(),
         };
-        let transaction = self.database.begin_write().await?;
-        match store::add_signing_key(&transaction, key).await {
-            Err(error) if is_unique_violation(&error) => return Ok(()),
-            other => other?,
+        for row in rows.iter().filter(|row| row.state != REVOKED) {
+            let public = URL_SAFE_NO_PAD.decode(&row.public_key).map_err(|_| KeyError::Damaged)?;
+            let opened = self.seals.open(&row.kid, &row.sealed_private_key)?;
+            let pair = Ed25519KeyPair::from_pkcs8(&opened.private).map_err(|_| KeyError::Damaged)?;
+            if pair.public_key().as_ref() != public {
+                return Err(KeyError::Damaged);
+            }
+            if opened.outdated {
+                let sealed = self.seals.seal(&self.books.world, &row.kid, &opened.private)?;
+                let reseal = Reseal { kid: row.kid.clone(), sealed };
+                self.books.commit(reseal).await.map_err(|error| KeyError::Store(Box::new(error)))?;
+            }
+            if row.state == ACTIVE {
+                keys.active.clone_from(&row.kid);
+            }
+            if row.state != STANDBY {
+                keys.signers.insert(row.kid.clone(), EncodingKey::from_ed_der(&opened.private));
+            }
+            keys.public.insert(row.kid.clone(), (row.state.clone(), public));
         }
-        let attempt = Attempt { action: audit::KEY_CREATED, ..Attempt::default() };
-        self.audit.success(&transaction, &Origin::default(), attempt).await?;
-        transaction.commit().await?;
-        tracing::info!("a signing key was made");
-        Ok(())
+        if keys.active.is_empty() { Err(KeyError::Damaged) } else { Ok(keys) }
     }
+}
 
-    /// AES-256-GCM under a key derived from the master secret, bound to the `kid`.
-    fn seal(&self, kid: &str, private: &[u8]) -> Result<String, KeyError> {
-        let nonce = self.world.bytes::<NONCE_LEN>();
-        let mut sealed = private.to_vec();
-        self.cipher()
-            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(kid), &mut sealed)
-            .map_err(|_| KeyError::Generate)?;
-        Ok(URL_SAFE_NO_PAD.encode([&nonce[..], &sealed].concat()))
+/// A short text that differs whenever a key was added or has another state.
+pub(crate) fn version(rows: &[signing_key::Model]) -> String {
+    let mut hasher = Sha256::new();
+    for row in rows.iter().filter(|row| row.state != REVOKED) {
+        hasher.update(format!("{} {}\n", row.kid, row.state));
     }
-
-    fn open(&self, row: &signing_key::Model) -> Result<Vec<u8>, KeyError> {
-        let mut sealed = URL_SAFE_NO_PAD.decode(&row.sealed_private_key).map_err(|_| KeyError::Damaged)?;
-        let (nonce, sealed) = sealed.split_at_mut_checked(NONCE_LEN).ok_or(KeyError::Damaged)?;
-        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| KeyError::Damaged)?;
-        let private = self.cipher().open_in_place(nonce, Aad::from(row.kid.as_str()), sealed);
-        Ok(private.map_err(|_| KeyError::Sealed)?.to_vec())
-    }
-
-    fn cipher(&self) -> LessSafeKey {
-        LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &self.seal).expect("the key has 32 bytes"))
-    }
+    hex::encode(&hasher.finalize()[..8])
 }
 
 /// Auth checks its own callers with its own keys.
@@ -145,10 +182,7 @@ impl KeySource for Keyring {
             quire_fault::log_internal("auth", &error);
             Fault::new(Kind::Unavailable, "AUTH_UNAVAILABLE", "sign-in state cannot be checked right now")
         })?;
-        Ok(keys
-            .public
-            .iter()
-            .map(|(kid, bytes)| PublicKey { kid: kid.clone(), bytes: bytes.clone() })
-            .collect())
+        let public = keys.public.iter();
+        Ok(public.map(|(kid, (_, bytes))| PublicKey { kid: kid.clone(), bytes: bytes.clone() }).collect())
     }
 }

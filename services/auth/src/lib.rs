@@ -1,20 +1,26 @@
 //! Sign-in by magic link, sessions, signing keys and the audit log.
 //!
 //! Auth is the only service that can mint a token. The others verify access tokens by themselves with its public
-//! keys (`ListSigningKeys`). Nothing that could be replayed is stored: links are kept as hashes, refresh tokens as
-//! a generation counter, the signing key sealed under the master secret.
+//! keys (`ListSigningKeys`) and follow its stream of revocations. Nothing that could be replayed is stored: links
+//! and codes are kept as hashes, refresh tokens as a generation counter, private keys sealed.
 
 mod audit;
+mod change;
 mod config;
 mod email;
 mod error;
 mod grpc;
+mod janitor;
 mod keys;
 mod magic_links;
 mod mail;
+pub mod operator;
+mod page;
+mod revocations;
 mod sessions;
 mod store;
 mod tokens;
+mod users;
 
 use std::sync::Arc;
 
@@ -27,18 +33,25 @@ use quire_proto::auth::v1::auth_service_server::AuthServiceServer;
 use quire_serve::grpc::{ServeError, Server};
 use secrecy::ExposeSecret;
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::audit::Audit;
+use crate::audit::ChainKey;
+use crate::change::{Books, Writer};
 use crate::grpc::Grpc;
-use crate::keys::Keyring;
-use crate::magic_links::MagicLinks;
+use crate::janitor::Janitor;
+use crate::keys::{Keyring, Seals};
+use crate::magic_links::{CodeKey, MagicLinks};
 use crate::mail::{Folder, Mailer, Post, PostParts, Smtp};
+use crate::revocations::Revocations;
 use crate::sessions::Sessions;
 use crate::tokens::Tokens;
+use crate::users::Users;
 
 pub use config::{Config, MailRoute};
-pub use keys::KeyError;
+pub use email::Email;
+pub use keys::{KeyError, Lives};
 pub use mail::{Console, SmtpUrlError};
 pub use sessions::Lifetimes;
 
@@ -79,8 +92,9 @@ pub async fn serve(
     if config.migrate {
         database.migrate::<AuthMigrator>().await?;
     }
-    let audit = Audit::new(database.clone(), world.clone());
-    let keyring = Keyring::new(database.clone(), world.clone(), audit.clone(), &master);
+    let seals = seals(&config.key_secret, &master)?;
+    let books = Books { database: database.clone(), world: world.clone(), chain: ChainKey::new(&master) };
+    let keyring = Keyring::new(books.clone(), seals, config.key_lives);
     // Without tables the server waits, NOT_SERVING, for somebody to migrate.
     if database.check::<AuthMigrator>().await.is_ok() {
         keyring.get().await?;
@@ -95,52 +109,91 @@ pub async fn serve(
         MailRoute::Smtp(url) => Arc::new(Smtp::new(url)?),
         MailRoute::Folder(folder) => Arc::new(Folder::new(folder.clone())),
     };
+    let announced = Arc::new(Notify::new());
+    // Ends after everything that may still commit something.
+    let last = CancellationToken::new();
+    let (writer, writing) = Writer::start(books, announced.clone(), last.clone());
+    let writing = tokio::spawn(writing);
     let parts = PostParts {
         mailer,
         from: config.mail_from.clone(),
-        database: database.clone(),
-        audit: audit.clone(),
+        writer: writer.clone(),
+        limiter: limiter.clone(),
+        limit: config.link_limit.clone(),
         console: config.console.clone(),
     };
     let (post, sending) = Post::start(parts, shutdown.clone());
-    let sending = tokio::spawn(sending);
 
     let sessions = Sessions {
         database: database.clone(),
         world: world.clone(),
-        audit: audit.clone(),
+        writer: writer.clone(),
         tokens: Tokens::new(keyring.clone(), world.clone(), config.access_lifetime),
         lifetimes: config.sessions,
+        post: post.clone(),
         admins: config.admins.clone(),
     };
     let links = MagicLinks {
-        database: database.clone(),
         world: world.clone(),
-        audit: audit.clone(),
+        writer: writer.clone(),
         sessions: sessions.clone(),
         post,
-        limiter,
+        limiter: limiter.clone(),
         limit: config.link_limit.clone(),
         lifetime: config.link_lifetime,
+        codes: CodeKey::new(&master),
         sign_in_url: config.sign_in_url.clone(),
     };
-    let gatekeeper = Gatekeeper::new(world.clone(), Arc::new(keyring.clone()), &master);
-    let service = Grpc { gatekeeper, links, sessions, keyring: keyring.clone(), audit };
+    let revocations =
+        Revocations::new(database.clone(), world.clone(), config.access_lifetime, shutdown.clone());
+    let janitor = Janitor {
+        writer: writer.clone(),
+        database: database.clone(),
+        world: world.clone(),
+        audit_retention: config.audit_retention,
+    };
+    let mut tasks = JoinSet::new();
+    tasks.spawn(sending);
+    tasks.spawn(revocations.clone().keep(keyring.clone(), writer.clone(), announced));
+    tasks.spawn(janitor.run(shutdown.clone()));
+
+    let service = Grpc {
+        gatekeeper: Gatekeeper::new(world.clone(), Arc::new(keyring.clone()), &master),
+        links,
+        sessions,
+        users: Users { database: database.clone(), writer },
+        keyring: keyring.clone(),
+        revocations,
+        database: database.clone(),
+        limiter,
+        mail_limit: config.link_limit.clone(),
+    };
     let ready = database.clone();
     let served = Server::new("auth", world, listener)
         .add(AuthServiceServer::new(service))
         .ready(move || is_ready(ready.clone(), keyring.clone()))
         .run(shutdown.clone())
         .await;
-    // A server that broke by itself must not leave the sender running.
+    // A server that broke by itself must not leave the others running.
     shutdown.cancel();
-    if sending.await.is_err() {
-        tracing::error!("the mail queue panicked");
+    while let Some(ended) = tasks.join_next().await {
+        if ended.is_err() {
+            tracing::error!("a task of auth panicked");
+        }
+    }
+    last.cancel();
+    if writing.await.is_err() {
+        tracing::error!("the writer of auth panicked");
     }
     if let Err(error) = database.close().await {
         quire_fault::log_internal("auth", &error);
     }
     Ok(served?)
+}
+
+fn seals(key_secret: &Option<secrecy::SecretString>, master: &MasterSecret) -> Result<Seals, SecretError> {
+    let key_secret = key_secret.clone().map(MasterSecret::new).transpose()?;
+    Ok(Seals::new(master, key_secret.as_ref()))
 }
 
 async fn is_ready(database: Database, keyring: Keyring) -> Result<(), String> {

@@ -7,14 +7,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lettre::message::Mailbox;
-use quire_database::Database;
+use quire_identity::Origin;
+use quire_limit::{Limiter, RouteLimit};
+use sea_orm::DbErr;
 use secrecy::ExposeSecret;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use crate::audit::{self, Attempt, Audit};
+use crate::audit::Attempt;
+use crate::change::{Change, Refused, Step, Writer};
+use crate::magic_links::mail_keys;
 
 use super::{Console, Letter, Mail, MailError, Mailer};
 
@@ -38,8 +42,9 @@ pub struct Place<'a>(mpsc::Permit<'a, Letter>);
 pub struct PostParts {
     pub mailer: Arc<dyn Mailer>,
     pub from: Mailbox,
-    pub database: Database,
-    pub audit: Audit,
+    pub writer: Writer,
+    pub limiter: Limiter,
+    pub limit: RouteLimit,
     pub console: Option<Console>,
 }
 
@@ -114,24 +119,28 @@ impl Sending {
 /// A panic while sending one mail must be seen, and must not stop the others.
 fn report(ended: Result<(), JoinError>) {
     if let Err(error) = ended {
-        tracing::error!(panicked = error.is_panic(), "a sign-in mail was lost");
+        tracing::error!(panicked = error.is_panic(), "a mail was lost");
     }
 }
 
 /// Sends one letter and records how it went.
 async fn deliver(parts: &PostParts, letter: &Letter) {
     let shown = || {
-        if let Some(console) = &parts.console {
-            console(&format!("sign-in link for {}: {}", letter.to.as_str(), letter.link.expose_secret()));
+        if let (Some(console), Some(line)) = (&parts.console, &letter.console) {
+            console(line.expose_secret());
         }
     };
     let outcome = send(parts, letter, shown).await;
-    let attempt = Attempt { action: audit::LINK_MAILED, user_id: &letter.user_id, session_id: "" };
+    let (action, user_id, origin) = (letter.action, letter.user_id.clone(), letter.origin.clone());
     let recorded = match &outcome {
-        Ok(()) => record_success(parts, letter, attempt).await,
+        Ok(()) => parts.writer.commit(Mailed { action, user_id, origin }).await,
         Err(error) => {
-            tracing::error!(error = %error, "a sign-in mail was given up");
-            parts.audit.refused(&letter.origin, attempt, "MAIL_FAILED").await
+            tracing::error!(error = %error, "a mail was given up");
+            if letter.counted {
+                // What never left must not keep its reader from asking again.
+                parts.limiter.give_back(&parts.limit, &mail_keys(&letter.to)).await;
+            }
+            parts.writer.commit(Refused { action, user_id, origin, reason: "MAIL_FAILED" }).await
         }
     };
     if let Err(error) = recorded {
@@ -139,14 +148,21 @@ async fn deliver(parts: &PostParts, letter: &Letter) {
     }
 }
 
-async fn record_success(
-    parts: &PostParts,
-    letter: &Letter,
-    attempt: Attempt<'_>,
-) -> Result<(), sea_orm::DbErr> {
-    let transaction = parts.database.begin_write().await?;
-    parts.audit.success(&transaction, &letter.origin, attempt).await?;
-    transaction.commit().await
+struct Mailed {
+    action: &'static str,
+    user_id: String,
+    origin: Origin,
+}
+
+#[async_trait::async_trait]
+impl Change for Mailed {
+    type Outcome = ();
+
+    async fn apply(&self, step: &mut Step<'_>) -> Result<(), DbErr> {
+        let attempt = Attempt { action: self.action, user_id: &self.user_id, ..Attempt::default() };
+        step.record(&self.origin, attempt, "");
+        Ok(())
+    }
 }
 
 /// Up to three tries. `shown` runs after the first one, so that whoever waits for the console finds the mail.
@@ -166,7 +182,7 @@ async fn retry(
     let mut outcome = first;
     for pause in pauses {
         match &outcome {
-            Err(error) if error.retryable => tracing::warn!(error = %error, "a sign-in mail is tried again"),
+            Err(error) if error.retryable => tracing::warn!(error = %error, "a mail is tried again"),
             _ => break,
         }
         tokio::time::sleep(pause).await;
@@ -180,11 +196,10 @@ mod tests {
     use std::sync::Mutex;
 
     use quire_clock::Timestamp;
-    use quire_identity::Origin;
-    use secrecy::SecretString;
 
     use super::*;
     use crate::email::Email;
+    use crate::mail::SignIn;
 
     /// Answers with the outcomes given, last one first, and counts the tries.
     struct Scripted(Mutex<(Vec<Result<(), MailError>>, usize)>);
@@ -203,15 +218,16 @@ mod tests {
     }
 
     async fn tries(outcomes: Vec<Result<(), MailError>>) -> (bool, usize) {
-        let letter = Letter {
+        let letter = Letter::sign_in(SignIn {
             id: "1".to_owned(),
             at: Timestamp::from_unix_seconds(1_700_000_000),
             to: Email::parse("ada@example.org").unwrap(),
-            link: SecretString::from("http://localhost/sign-in#token=x".to_owned()),
+            link: "http://localhost/sign-in#token=x",
+            code: "ABCD-2345",
             lifetime: Duration::from_secs(900),
             user_id: String::new(),
             origin: Origin::default(),
-        };
+        });
         let mail = letter.compose(&"Quire <no-reply@example.org>".parse().unwrap()).unwrap();
         let mailer = Scripted(Mutex::new((outcomes, 0)));
         let first = mailer.send(&mail).await;

@@ -1,6 +1,7 @@
 //! The tables of auth.
 
 pub mod audit_event;
+pub mod audit_head;
 pub mod magic_link;
 pub mod session;
 pub mod signing_key;

@@ -37,6 +37,8 @@ fn without_settings_the_defaults_hold() {
     assert_eq!(config.sessions.idle, seconds(30 * 86_400));
     assert_eq!(config.sessions.absolute, seconds(90 * 86_400));
     assert_eq!(config.sessions.grace, seconds(10));
+    assert_eq!(config.sessions.retry, seconds(86_400));
+    assert!(config.key_secret.is_none());
     assert!(matches!(config.mail, MailRoute::Folder(folder) if folder.ends_with("mail")));
 }
 
@@ -45,7 +47,19 @@ fn production_needs_a_mail_server() {
     let (_, problems) = read(&[("QUIRE_ENV", "production")], SECRET);
     assert!(problems.iter().any(|problem| problem.contains("QUIRE_SMTP_URL")), "{problems:?}");
     let smtp = ("QUIRE_SMTP_URL", "smtps://user:pass@mail.example.org");
-    assert!(read(&[("QUIRE_ENV", "production"), smtp], SECRET).1.is_empty());
+    let key = ("QUIRE_KEY_SECRET", "another secret, of auth alone, 32 characters");
+    assert!(read(&[("QUIRE_ENV", "production"), smtp, key], SECRET).1.is_empty());
+}
+
+#[test]
+fn production_needs_a_secret_for_keys_that_is_no_other() {
+    let smtp = ("QUIRE_SMTP_URL", "smtps://user:pass@mail.example.org");
+    for secret in ["", "short", SECRET, "replace-me replace-me replace-me replace-me"] {
+        let values = [("QUIRE_ENV", "production"), smtp, ("QUIRE_KEY_SECRET", secret)];
+        let (_, problems) = read(&values, SECRET);
+        assert!(problems.iter().any(|problem| problem.contains("QUIRE_KEY_SECRET")), "{problems:?}");
+        assert!(secret.is_empty() || !problems.concat().contains(secret), "{problems:?}");
+    }
 }
 
 #[test]

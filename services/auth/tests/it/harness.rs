@@ -21,9 +21,11 @@ use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
-use tonic::{Request, Status};
+use tonic::{Request, Status, Streaming};
 
 pub const SECRET: &str = "a master secret of more than 32 characters";
+/// The verifier of the device that the tests sign in from.
+pub const DEVICE: &str = "the-device-of-the-tests-AAAAAAAAAAAAAAAAAAA";
 
 /// What outlives a restart: the database, the data folder, the clock.
 pub struct Place {
@@ -125,7 +127,7 @@ impl Auth {
     }
 
     pub async fn request_link(&self, email: &str) -> Result<i32, Status> {
-        let request = pb::RequestMagicLinkRequest { email: email.to_owned() };
+        let request = pb::RequestMagicLinkRequest { email: email.to_owned(), verifier: DEVICE.to_owned() };
         Ok(self.client.clone().request_magic_link(request).await?.into_inner().expires_in_seconds)
     }
 
@@ -141,7 +143,21 @@ impl Auth {
     }
 
     pub async fn verify(&self, token: &str) -> Result<pb::VerifyMagicLinkResponse, Status> {
-        let mut request = Request::new(pb::VerifyMagicLinkRequest { token: token.to_owned() });
+        self.verify_as(DEVICE, token, "").await
+    }
+
+    pub async fn verify_code(&self, code: &str) -> Result<pb::VerifyMagicLinkResponse, Status> {
+        self.verify_as(DEVICE, "", code).await
+    }
+
+    pub async fn verify_as(
+        &self,
+        verifier: &str,
+        token: &str,
+        code: &str,
+    ) -> Result<pb::VerifyMagicLinkResponse, Status> {
+        let (token, code, verifier) = (token.to_owned(), code.to_owned(), verifier.to_owned());
+        let mut request = Request::new(pb::VerifyMagicLinkRequest { token, code, verifier });
         self.as_gateway(&mut request);
         Ok(self.client.clone().verify_magic_link(request).await?.into_inner())
     }
@@ -169,6 +185,28 @@ impl Auth {
     pub async fn sessions(&self, access: &str) -> Result<Vec<pb::Session>, Status> {
         let request = bearer(access, pb::ListSessionsRequest {});
         Ok(self.client.clone().list_sessions(request).await?.into_inner().sessions)
+    }
+
+    pub async fn block(&self, access: &str, user_id: &str) -> Result<pb::User, Status> {
+        let request = bearer(access, pb::BlockUserRequest { user_id: user_id.to_owned() });
+        Ok(self.client.clone().block_user(request).await?.into_inner().user.unwrap())
+    }
+
+    pub async fn unblock(&self, access: &str, user_id: &str) -> Result<pb::User, Status> {
+        let request = bearer(access, pb::UnblockUserRequest { user_id: user_id.to_owned() });
+        Ok(self.client.clone().unblock_user(request).await?.into_inner().user.unwrap())
+    }
+
+    /// A call of the gateway itself.
+    pub fn service<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        self.gateway.authorize(&mut request);
+        request
+    }
+
+    pub async fn watch(&self, after_seq: i64) -> Streaming<pb::WatchRevocationsResponse> {
+        let request = self.service(pb::WatchRevocationsRequest { after_seq });
+        self.client.clone().watch_revocations(request).await.unwrap().into_inner()
     }
 
     pub async fn keys(&self) -> Vec<pb::SigningKey> {
@@ -202,6 +240,11 @@ pub fn bearer<T>(access: &str, message: T) -> Request<T> {
     let mut request = Request::new(message);
     request.metadata_mut().insert("authorization", format!("Bearer {access}").parse().unwrap());
     request
+}
+
+/// The code in a line of the console, as it stands in the mail.
+pub fn code_of(line: &str) -> String {
+    line.split_once("(code ").and_then(|(_, rest)| rest.get(..9)).expect("the line has a code").to_owned()
 }
 
 /// The machine-readable reason of a refusal.

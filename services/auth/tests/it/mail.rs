@@ -13,7 +13,8 @@ async fn a_mail_in_the_folder_carries_the_link_that_works() {
     let auth = Auth::start_with(&place, &[("QUIRE_PUBLIC_URL", "https://quire.example.org/")]).await;
     auth.request_link("Ada@example.org").await.unwrap();
     let line = auth.next_line().await;
-    let link = line.strip_prefix("sign-in link for ada@example.org: ").unwrap();
+    let link = line.strip_prefix("sign-in link for ada@example.org (code ").unwrap();
+    let (code, link) = link.split_once("): ").unwrap();
     assert!(link.starts_with("https://quire.example.org/sign-in#token="), "{link}");
     place.clock.advance(seconds(1));
     auth.request_link("bob@example.org").await.unwrap();
@@ -27,6 +28,7 @@ async fn a_mail_in_the_folder_carries_the_link_that_works() {
     assert!(mail.contains("Subject: Your sign-in link\r\n"));
     assert!(mail.contains("Date: Tue, 14 Nov 2023 22:13:20 +0000\r\n"), "{mail}");
     assert!(mail.contains(&format!("\r\n{link}\r\n")), "the link stands whole on a line of its own: {mail}");
+    assert!(mail.contains(&format!("\r\n{code}\r\n")), "so does the code: {mail}");
     assert!(std::fs::read_to_string(&files[1]).unwrap().contains("To: bob@example.org"));
     assert!(auth.verify(&token_of(&line)).await.is_ok());
     auth.stop().await;

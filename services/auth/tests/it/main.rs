@@ -3,12 +3,15 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
 mod audit;
+mod blocked;
 mod config;
 mod harness;
 mod health;
 mod keys;
 mod links;
 mod mail;
+mod model;
 mod refresh;
+mod revocations;
 mod sessions;
 mod tokens;

@@ -3,7 +3,7 @@
 use quire_proto::auth::v1 as pb;
 use quire_testkit::{Backend, on_both_databases};
 
-use crate::harness::{Auth, Place, reason, seconds};
+use crate::harness::{Auth, Place, bearer, reason, seconds};
 
 on_both_databases!(
     a_logged_out_session_is_refused_at_once,
@@ -11,6 +11,8 @@ on_both_databases!(
     an_address_on_the_list_of_operators_is_an_admin,
     a_role_is_decided_anew_at_each_refresh,
     without_a_token_nothing_is_told,
+    a_session_may_be_renamed_and_revoked_by_its_owner_alone,
+    all_other_sessions_can_be_ended_at_once,
 );
 
 async fn a_logged_out_session_is_refused_at_once(backend: Backend) {
@@ -75,5 +77,63 @@ async fn without_a_token_nothing_is_told(backend: Backend) {
         "TOKEN_MISSING"
     );
     drop(client);
+    auth.stop().await;
+}
+
+async fn a_session_may_be_renamed_and_revoked_by_its_owner_alone(backend: Backend) {
+    let place = Place::new(backend).await;
+    let auth = Auth::start(&place).await;
+    let (ada, phone) = (auth.sign_in("ada@example.org").await, auth.sign_in("ada@example.org").await);
+    let bob = auth.sign_in("bob@example.org").await;
+    let id = auth.me(&phone.access_token).await.unwrap().session.unwrap().id;
+    let rename = async |access: &str, session_id: &str, name: &str| {
+        let (session_id, name) = (session_id.to_owned(), name.to_owned());
+        let request = bearer(access, pb::RenameSessionRequest { session_id, name });
+        auth.client.clone().rename_session(request).await.map(|answer| answer.into_inner().session.unwrap())
+    };
+    let revoke = async |access: &str, session_id: &str| {
+        let request = bearer(access, pb::RevokeSessionRequest { session_id: session_id.to_owned() });
+        auth.client.clone().revoke_session(request).await.map(|_| ())
+    };
+    assert_eq!(rename(&ada.access_token, &id, "  My phone ").await.unwrap().name, "My phone");
+    for wrong in ["", "  ", "a\nb", &"x".repeat(101)] {
+        assert_eq!(reason(rename(&ada.access_token, &id, wrong).await), "VALIDATION_FAILED");
+    }
+    for unknown in ["unknown", "no\0thing", ""] {
+        assert_eq!(reason(rename(&ada.access_token, unknown, "x").await), "SESSION_NOT_FOUND");
+        assert_eq!(reason(revoke(&ada.access_token, unknown).await), "SESSION_NOT_FOUND");
+    }
+    assert_eq!(reason(rename(&bob.access_token, &id, "Bob's").await), "SESSION_NOT_FOUND");
+    assert_eq!(reason(revoke(&bob.access_token, &id).await), "SESSION_NOT_FOUND");
+    assert!(auth.me(&phone.access_token).await.is_ok());
+
+    revoke(&ada.access_token, &id).await.unwrap();
+    revoke(&ada.access_token, &id).await.unwrap();
+    assert_eq!(reason(auth.me(&phone.access_token).await), "SESSION_ENDED");
+    assert_eq!(reason(auth.refresh(&phone.refresh_token).await), "SESSION_ENDED");
+    assert!(auth.me(&ada.access_token).await.is_ok());
+    let rows = "SELECT count(*) FROM audit_events WHERE action = 'session.revoked'";
+    assert_eq!(place.number(rows).await, 1);
+    auth.stop().await;
+}
+
+async fn all_other_sessions_can_be_ended_at_once(backend: Backend) {
+    let place = Place::new(backend).await;
+    let auth = Auth::start(&place).await;
+    let mut pairs = Vec::new();
+    for _ in 0..4 {
+        pairs.push(auth.sign_in("ada@example.org").await);
+    }
+    let bob = auth.sign_in("bob@example.org").await;
+    let here = &pairs[1];
+    let request = || bearer(&here.access_token, pb::RevokeOtherSessionsRequest {});
+    assert_eq!(auth.client.clone().revoke_other_sessions(request()).await.unwrap().into_inner().revoked, 3);
+    assert_eq!(auth.client.clone().revoke_other_sessions(request()).await.unwrap().into_inner().revoked, 0);
+    let left = auth.sessions(&here.access_token).await.unwrap();
+    assert!(left.len() == 1 && left[0].current);
+    assert!(auth.me(&bob.access_token).await.is_ok());
+    for pair in [&pairs[0], &pairs[2], &pairs[3]] {
+        assert_eq!(reason(auth.refresh(&pair.refresh_token).await), "SESSION_ENDED");
+    }
     auth.stop().await;
 }

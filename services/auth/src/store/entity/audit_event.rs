@@ -15,6 +15,12 @@ pub struct Model {
     pub session_id: String,
     pub client_address: String,
     pub request_id: String,
+    /// Place in the log, without gaps.
+    pub seq: i64,
+    /// Who did it, if not the user it is about.
+    pub actor_id: String,
+    /// HMAC over the row and the hash before it, in hexadecimal; empty for rows from before the chain.
+    pub hash: String,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

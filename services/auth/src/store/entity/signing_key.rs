@@ -7,13 +7,17 @@ use sea_orm::entity::prelude::*;
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub kid: String,
-    /// `active` or `retired`.
+    /// `standby`, `active`, `retired` or `revoked`.
     pub state: String,
     /// The 32 bytes in base64url.
     pub public_key: String,
-    /// PKCS #8, sealed with AES-256-GCM: nonce and ciphertext in base64url.
+    /// PKCS #8, sealed with AES-256-GCM: nonce and ciphertext in base64url. Empty once it is revoked.
     pub sealed_private_key: String,
     pub created_at: i64,
+    /// When a standby key begins to sign.
+    pub activate_at: i64,
+    pub retired_at: Option<i64>,
+    pub revoked_at: Option<i64>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -11,6 +11,9 @@ pub struct Model {
     pub email: String,
     pub created_at: i64,
     pub last_sign_in_at: i64,
+    pub blocked_at: Option<i64>,
+    /// Place in the audit log of the last block or unblock; 0 if there was none.
+    pub status_seq: i64,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
