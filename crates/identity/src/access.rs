@@ -1,19 +1,14 @@
 //! Access tokens: their claims, and the one way to verify them.
 
-use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use quire_clock::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// `iss` of every token.
-pub const ISSUER: &str = "quire";
-/// `aud` of access tokens. Refresh tokens have another, so that neither passes for the other.
-pub const ACCESS_AUDIENCE: &str = "quire-api";
-/// `typ` of access tokens (RFC 9068).
-pub const ACCESS_TYPE: &str = "at+jwt";
+use crate::token::{self, TokenKind};
+
+/// Access tokens (RFC 9068).
+pub const ACCESS: TokenKind = TokenKind { kind: "at+jwt", audience: "quire-api" };
 /// How far clocks may differ.
-const LEEWAY_SECONDS: i64 = 5;
-/// Longer tokens are refused before any parsing.
-const MAX_TOKEN_BYTES: usize = 4096;
+pub const LEEWAY_SECONDS: i64 = 5;
 
 /// What a user may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,7 +18,7 @@ pub enum Role {
     Admin,
 }
 
-/// The claims of an access token. All are required.
+/// The claims of an access token. All but `nbf` are required.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccessClaims {
     pub iss: String,
@@ -32,9 +27,15 @@ pub struct AccessClaims {
     pub sub: String,
     /// Session id.
     pub sid: String,
+    /// The session's generation: seeing it in use proves that its refresh token arrived.
+    #[serde(rename = "gen")]
+    pub generation: i64,
     pub jti: String,
     /// Seconds since the Unix epoch.
     pub iat: i64,
+    /// Seconds since the Unix epoch. Quire's own tokens have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nbf: Option<i64>,
     /// Seconds since the Unix epoch.
     pub exp: i64,
     pub role: Role,
@@ -45,6 +46,7 @@ pub struct AccessClaims {
 pub struct UserCaller {
     pub user_id: String,
     pub session_id: String,
+    pub generation: i64,
     pub role: Role,
 }
 
@@ -54,37 +56,39 @@ impl UserCaller {
     }
 }
 
-/// The `kid` of a token whose header passes every rule; nothing is verified yet.
-///
-/// RFC 8725: the algorithm is pinned (3.1), the type is explicit (3.11), and headers that name a key
-/// elsewhere are refused instead of followed (3.10).
-pub(crate) fn key_id(token: &str) -> Option<String> {
-    if token.len() > MAX_TOKEN_BYTES {
-        return None;
-    }
-    let header = jsonwebtoken::decode_header(token).ok()?;
-    let foreign_key = header.jku.is_some() || header.jwk.is_some() || header.x5u.is_some();
-    if header.alg != Algorithm::EdDSA || header.typ.as_deref() != Some(ACCESS_TYPE) || foreign_key {
-        return None;
-    }
-    let kid = header.kid?;
-    let plain = kid.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
-    (plain && (1..=64).contains(&kid.len())).then_some(kid)
+/// A caller, and when the token's time begins and ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verified {
+    pub caller: UserCaller,
+    not_before: i64,
+    expires: i64,
 }
 
-/// The caller, if the token was signed with `key` and is valid at `now`.
-pub(crate) fn verify(token: &str, key: &[u8], now: Timestamp) -> Option<UserCaller> {
-    let mut validation = Validation::new(Algorithm::EdDSA);
-    validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
-    validation.set_issuer(&[ISSUER]);
-    validation.set_audience(&[ACCESS_AUDIENCE]);
-    // Expiry is compared with the clock that was passed in, below.
-    validation.validate_exp = false;
-    let token =
-        jsonwebtoken::decode::<AccessClaims>(token, &DecodingKey::from_ed_der(key), &validation).ok()?;
-    let claims = token.claims;
-    let seconds = now.unix_seconds();
-    let in_time = claims.exp.saturating_add(LEEWAY_SECONDS) > seconds
-        && claims.iat.saturating_sub(LEEWAY_SECONDS) <= seconds;
-    in_time.then_some(UserCaller { user_id: claims.sub, session_id: claims.sid, role: claims.role })
+impl Verified {
+    /// Whether the token is in its time, give or take what clocks may differ.
+    pub fn in_time(&self, now: Timestamp) -> bool {
+        let now = now.unix_seconds();
+        self.expires.saturating_add(LEEWAY_SECONDS) > now
+            && self.not_before.saturating_sub(LEEWAY_SECONDS) <= now
+    }
+}
+
+/// The `kid` of an access token whose header passes every rule.
+pub fn key_id(token: &str) -> Option<String> {
+    token::key_id(token, ACCESS)
+}
+
+/// Who a token belongs to, if it was signed with `key`. Its time is not judged yet.
+pub fn verify(token: &str, key: &[u8]) -> Option<Verified> {
+    let claims: AccessClaims = token::claims(token, key, ACCESS)?;
+    Some(Verified {
+        not_before: claims.nbf.map_or(claims.iat, |nbf| nbf.max(claims.iat)),
+        expires: claims.exp,
+        caller: UserCaller {
+            user_id: claims.sub,
+            session_id: claims.sid,
+            generation: claims.generation,
+            role: claims.role,
+        },
+    })
 }

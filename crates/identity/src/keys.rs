@@ -1,19 +1,15 @@
-//! The public keys that verify access tokens, fetched from auth and kept.
+//! The public keys that verify tokens, fetched from auth and kept.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use quire_clock::{Timestamp, World};
-use quire_fault::{Fault, Kind};
-use quire_proto::auth::v1 as pb;
-use quire_proto::auth::v1::auth_service_client::AuthServiceClient;
-use tokio::sync::{Mutex, RwLock};
-use tonic::transport::Channel;
+use quire_fault::Fault;
+use tokio::sync::Mutex;
 
 /// An unknown `kid` asks auth again at most this often, so that a flood of made-up ids cannot burden it.
 const REFETCH: Duration = Duration::from_secs(30);
-const DEADLINE: Duration = Duration::from_secs(3);
 
 /// An Ed25519 public key and its `kid`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,34 +29,13 @@ pub trait KeySource: Send + Sync {
     async fn fetch(&self) -> Result<Vec<PublicKey>, Fault>;
 }
 
-/// Asks the auth service.
-pub struct RemoteKeys(AuthServiceClient<Channel>);
-
-impl RemoteKeys {
-    pub fn new(auth: Channel) -> Self {
-        Self(AuthServiceClient::new(auth))
-    }
-}
-
-#[tonic::async_trait]
-impl KeySource for RemoteKeys {
-    async fn fetch(&self) -> Result<Vec<PublicKey>, Fault> {
-        let mut request = tonic::Request::new(pb::ListSigningKeysRequest {});
-        request.set_timeout(DEADLINE);
-        let answer = self.0.clone().list_signing_keys(request).await.map_err(|status| {
-            tracing::warn!(code = ?status.code(), "signing keys cannot be fetched from auth");
-            Fault::new(Kind::Unavailable, "AUTH_UNAVAILABLE", "sign-in state cannot be checked right now")
-                .with_retry_after(Duration::from_secs(1))
-        })?;
-        let keys = answer.into_inner().keys.into_iter();
-        Ok(keys.map(|key| PublicKey { kid: key.kid, bytes: key.public_key }).collect())
-    }
-}
+/// Keys by their `kid`.
+pub type Keys = Arc<BTreeMap<String, Arc<[u8]>>>;
 
 /// The keys seen so far.
 pub(crate) struct KeySet {
     source: Arc<dyn KeySource>,
-    known: RwLock<HashMap<String, Arc<[u8]>>>,
+    known: RwLock<Keys>,
     /// When the source was last asked for an unknown key. Held while asking, so that one caller asks at a time.
     asked_at: Mutex<Option<Timestamp>>,
 }
@@ -73,26 +48,49 @@ impl KeySet {
     /// The key of that id, asking the source if it is unknown. Callers with a known key never wait for those
     /// with an unknown one.
     pub(crate) async fn get(&self, kid: &str, world: &World) -> Result<Option<Arc<[u8]>>, Fault> {
-        if let Some(key) = self.known(kid).await {
-            return Ok(Some(key));
+        if let Some(key) = self.known().get(kid) {
+            return Ok(Some(key.clone()));
         }
         let mut asked_at = self.asked_at.lock().await;
         // Somebody else may have asked while this caller waited.
-        if let Some(key) = self.known(kid).await {
-            return Ok(Some(key));
+        let known = self.known();
+        if let Some(key) = known.get(kid) {
+            return Ok(Some(key.clone()));
         }
         let now = world.now();
-        let empty = self.known.read().await.is_empty();
-        if !empty && asked_at.is_some_and(|at| now.since(at) < REFETCH) {
+        if !known.is_empty() && asked_at.is_some_and(|at| now.since(at) < REFETCH) {
             return Ok(None);
         }
         *asked_at = Some(now);
-        let keys = self.source.fetch().await?;
-        *self.known.write().await = keys.into_iter().map(|key| (key.kid, Arc::from(key.bytes))).collect();
-        Ok(self.known(kid).await)
+        self.fetch().await?;
+        Ok(self.known().get(kid).cloned())
     }
 
-    async fn known(&self, kid: &str) -> Option<Arc<[u8]>> {
-        self.known.read().await.get(kid).cloned()
+    /// Whether a key of that id still verifies.
+    pub(crate) fn has(&self, kid: &str) -> bool {
+        self.known.read().unwrap_or_else(PoisonError::into_inner).contains_key(kid)
+    }
+
+    /// All keys; asks the source only if none is known yet.
+    pub(crate) async fn all(&self) -> Result<Keys, Fault> {
+        if self.known().is_empty() {
+            let _one_at_a_time = self.asked_at.lock().await;
+            if self.known().is_empty() {
+                self.fetch().await?;
+            }
+        }
+        Ok(self.known())
+    }
+
+    /// Replaces what is known by what the source has now: keys that it no longer has verify nothing any more.
+    pub(crate) async fn fetch(&self) -> Result<(), Fault> {
+        let keys = self.source.fetch().await?.into_iter();
+        let keys = keys.map(|key| (key.kid, Arc::from(key.bytes))).collect();
+        *self.known.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
+        Ok(())
+    }
+
+    fn known(&self) -> Keys {
+        self.known.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

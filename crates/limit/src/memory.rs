@@ -1,51 +1,65 @@
-//! Counting in this process, with `governor`.
-//!
-//! Governor checks one policy and consumes in the same step. A route needs all of its policies checked before
-//! any is consumed, so governor is given a store that only stages the new arrival time; the staged times are
-//! settled together when every policy allowed the call. One lock per limiter makes this one step.
+//! Counting in this process. One lock per limiter makes a check of several policies one step.
 
 use std::collections::HashMap;
-use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use governor::clock::Clock;
-use governor::middleware::NoOpMiddleware;
-use governor::nanos::Nanos;
-use governor::state::StateStore;
-use governor::state::keyed::ShrinkableKeyedStateStore;
-use governor::{Quota, RateLimiter};
 use quire_clock::Timestamp;
 
-use crate::{Decision, Key, Policy, RouteLimit};
+use crate::RouteLimit;
+use crate::decision::Verdict;
+use crate::explanation::Standing;
+use crate::gate::{Gate, Moment, Probe};
+use crate::keys::Bucket;
 
 /// Keys that are as good as unused are forgotten this often.
 const SWEEP: Duration = Duration::from_secs(60);
-/// More keys than this per policy are not kept: those with the least used up are forgotten first, so that a
-/// flood of new keys cannot free a caller that is being limited.
-const MAX_KEYS: usize = 100_000;
 
+/// The counts of all routes that were asked for. Holds at most 100,000 keys per policy.
 #[derive(Default)]
 pub(crate) struct Memory {
     routes: Mutex<HashMap<RouteLimit, Route>>,
 }
 
 impl Memory {
-    pub(crate) fn check(&self, route: &RouteLimit, key: Key, now: Timestamp) -> Decision {
+    /// Counts one call if all policies but the shadows allow it.
+    pub fn check<'a>(&self, route: &RouteLimit, buckets: &[Bucket<'a>], now: Timestamp) -> Vec<Verdict<'a>> {
         let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
         if !routes.contains_key(route) {
             routes.insert(route.clone(), Route::new(route, now));
         }
         let state = routes.get_mut(route).expect("the route was added above");
         state.sweep(now);
-        let (allowed, resets) = state.check(&key, now);
-        Decision::of(route, allowed, &resets)
+        state.check(buckets, now)
+    }
+
+    /// Counts nothing and adds no key.
+    pub fn explain(&self, route: &RouteLimit, buckets: &[Bucket], now: Timestamp) -> Standing {
+        let routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
+        let resets = match routes.get(route) {
+            Some(state) => {
+                state.moment.set(now);
+                buckets.iter().map(|bucket| state.gates[bucket.place].reset(&bucket.key)).collect()
+            }
+            None => vec![0; buckets.len()],
+        };
+        Standing { now, resets }
+    }
+
+    /// Takes one call back from every policy.
+    pub fn give_back(&self, route: &RouteLimit, buckets: &[Bucket], now: Timestamp) {
+        let routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(state) = routes.get(route) else { return };
+        state.moment.set(now);
+        for bucket in buckets {
+            state.gates[bucket.place].give_back(&bucket.key);
+        }
     }
 }
 
 struct Route {
     moment: Moment,
+    /// One per policy, in order.
     gates: Vec<Gate>,
     swept_at: Timestamp,
 }
@@ -57,197 +71,122 @@ impl Route {
         Self { moment, gates, swept_at: now }
     }
 
-    /// Whether all policies allow the call, and per policy the microseconds to its arrival time.
-    fn check(&self, key: &Key, now: Timestamp) -> (bool, Vec<u64>) {
+    fn check<'a>(&self, buckets: &[Bucket<'a>], now: Timestamp) -> Vec<Verdict<'a>> {
         self.moment.set(now);
-        let outcomes: Vec<Result<u64, u64>> =
-            self.gates.iter().map(|gate| gate.probe(key, &self.moment)).collect();
-        let allowed = outcomes.iter().all(Result::is_ok);
-        if allowed {
-            for gate in &self.gates {
-                gate.table.settle(key);
-            }
-        }
-        let resets = outcomes.iter().zip(&self.gates).map(|(outcome, gate)| match outcome {
-            // Not settled: the call that was probed for does not count.
-            Ok(reset) if !allowed => reset.saturating_sub(gate.interval),
-            Ok(reset) | Err(reset) => *reset,
+        let probes: Vec<Probe> =
+            buckets.iter().map(|bucket| self.gates[bucket.place].probe(&bucket.key)).collect();
+        let denied = |(bucket, probe): (&Bucket, &Probe)| {
+            !bucket.policy.shadow && matches!(probe, Probe::Denied { .. })
+        };
+        let allowed = !buckets.iter().zip(&probes).any(denied);
+        let verdicts = buckets.iter().zip(probes).map(|(bucket, probe)| {
+            let (denied, reset) = match probe {
+                Probe::Denied { reset } => (true, reset),
+                Probe::Passes { counted, .. } if allowed => {
+                    let gate = &self.gates[bucket.place];
+                    gate.make_room();
+                    gate.settle(&bucket.key);
+                    (false, counted)
+                }
+                Probe::Passes { uncounted, .. } => (false, uncounted),
+            };
+            Verdict { policy: bucket.policy, denied, reset }
         });
-        (allowed, resets.collect())
+        verdicts.collect()
     }
 
     fn sweep(&mut self, now: Timestamp) {
-        let full = self.gates.iter().any(|gate| gate.limiter.len() >= MAX_KEYS);
-        if !full && now.since(self.swept_at) < SWEEP {
+        if now.since(self.swept_at) < SWEEP {
             return;
         }
         self.moment.set(now);
         self.swept_at = now;
-        for gate in &self.gates {
-            gate.limiter.retain_recent();
-            gate.table.evict();
-            gate.limiter.shrink_to_fit();
-        }
-    }
-}
-
-/// One policy of a route.
-struct Gate {
-    limiter: RateLimiter<Key, Table, Moment, NoOpMiddleware<Nanos>>,
-    table: Table,
-    /// Microseconds.
-    interval: u64,
-    /// Microseconds.
-    tolerance: u64,
-}
-
-impl Gate {
-    fn new(policy: &Policy, moment: &Moment) -> Self {
-        let table = Table::default();
-        let interval = policy.interval_micros();
-        let burst = NonZeroU32::new(policy.burst.max(1)).expect("at least one");
-        let quota = Quota::with_period(Duration::from_micros(interval)).expect("an interval is above zero");
-        let limiter = RateLimiter::new(quota.allow_burst(burst), table.clone(), moment.clone());
-        Self { limiter, table, interval, tolerance: policy.tolerance_micros() }
-    }
-
-    /// Microseconds to the arrival time: `Ok` if the call is allowed, then with the call counted.
-    fn probe(&self, key: &Key, moment: &Moment) -> Result<u64, u64> {
-        match self.limiter.check_key(key) {
-            Ok(()) => Ok(self.table.staged_after(moment.now())),
-            Err(denied) => {
-                let wait = denied.wait_time_from(moment.now()).as_micros();
-                Err(u64::try_from(wait).unwrap_or(u64::MAX).saturating_add(self.tolerance))
-            }
-        }
-    }
-}
-
-/// The moment of the call being judged, so that all policies see the same one. It starts at zero, which makes
-/// governor's times absolute.
-#[derive(Clone, Default)]
-struct Moment(Arc<AtomicU64>);
-
-impl Moment {
-    fn set(&self, now: Timestamp) {
-        let micros = u64::try_from(now.unix_micros()).unwrap_or(0);
-        self.0.store(micros.saturating_mul(1000), Ordering::Relaxed);
-    }
-}
-
-impl Clock for Moment {
-    type Instant = Nanos;
-
-    fn now(&self) -> Nanos {
-        Nanos::new(self.0.load(Ordering::Relaxed))
-    }
-}
-
-/// The arrival times of one policy, and the one that is staged.
-#[derive(Clone, Default)]
-struct Table(Arc<Mutex<Rows>>);
-
-#[derive(Default)]
-struct Rows {
-    settled: HashMap<Key, Nanos>,
-    staged: Nanos,
-}
-
-impl Table {
-    fn rows(&self) -> MutexGuard<'_, Rows> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn staged_after(&self, now: Nanos) -> u64 {
-        self.rows().staged.saturating_sub(now).as_u64().div_ceil(1000)
-    }
-
-    fn settle(&self, key: &Key) {
-        let mut rows = self.rows();
-        let staged = rows.staged;
-        rows.settled.insert(*key, staged);
-    }
-
-    /// Forgets the least used tenth of the keys if there are too many.
-    fn evict(&self) {
-        let mut rows = self.rows();
-        if rows.settled.len() < MAX_KEYS {
-            return;
-        }
-        let mut times: Vec<Nanos> = rows.settled.values().copied().collect();
-        let (_, bound, _) = times.select_nth_unstable(MAX_KEYS / 10);
-        let bound = *bound;
-        rows.settled.retain(|_, time| *time > bound);
-    }
-}
-
-impl StateStore for Table {
-    type Key = Key;
-
-    fn measure_and_replace<T, F, E>(&self, key: &Key, measure: F) -> Result<T, E>
-    where
-        F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
-    {
-        let mut rows = self.rows();
-        let (outcome, next) = measure(rows.settled.get(key).copied())?;
-        rows.staged = next;
-        Ok(outcome)
-    }
-}
-
-impl ShrinkableKeyedStateStore<Key> for Table {
-    fn retain_recent(&self, drop_below: Nanos) {
-        self.rows().settled.retain(|_, time| *time >= drop_below);
-    }
-
-    fn shrink_to_fit(&self) {
-        self.rows().settled.shrink_to_fit();
-    }
-
-    fn len(&self) -> usize {
-        self.rows().settled.len()
-    }
-
-    fn is_empty(&self) -> bool {
-        self.rows().settled.is_empty()
+        self.gates.iter().for_each(Gate::sweep);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gate::{MAX_KEYS, STEP};
+    use crate::{By, Decision, Source};
 
-    fn key(number: usize) -> Key {
+    /// The buckets of a call whose every key is this number.
+    fn buckets(route: &RouteLimit, number: usize) -> Vec<Bucket<'_>> {
         let mut key = [0; 32];
         key[..8].copy_from_slice(&number.to_le_bytes());
-        key
+        let policies = route.policies.iter().enumerate();
+        policies.map(|(place, policy)| Bucket { policy, place, key }).collect()
+    }
+
+    fn kept(memory: &Memory, route: &RouteLimit) -> Vec<usize> {
+        let routes = memory.routes.lock().unwrap();
+        routes.get(route).map_or_else(Vec::new, |state| state.gates.iter().map(Gate::len).collect())
+    }
+
+    fn allowed(memory: &Memory, route: &RouteLimit, number: usize, now: Timestamp) -> bool {
+        Decision::of(route, &memory.check(route, &buckets(route, number), now), Source::Local).allowed
+    }
+
+    fn route(text: &str) -> RouteLimit {
+        RouteLimit::parse("link", text, By::Address, &[]).unwrap()
+    }
+
+    const START: Timestamp = Timestamp::from_unix_seconds(1_700_000_000);
+
+    #[test]
+    fn a_million_keys_are_bounded_and_free_nobody() {
+        let memory = Memory::default();
+        let route = route("5/hour");
+        // Whether all of the flood comes at one moment or one call after the other.
+        for (flood, step) in [(0..500_000, 0), (500_000..1_000_000, 1)] {
+            let mut now = START;
+            let limited = flood.end + 10_000_000;
+            while allowed(&memory, &route, limited, now) {}
+            for number in flood {
+                now = now.plus(Duration::from_micros(step));
+                memory.check(&route, &buckets(&route, number), now);
+            }
+            assert!(kept(&memory, &route)[0] <= MAX_KEYS);
+            assert!(!allowed(&memory, &route, limited, now));
+        }
     }
 
     #[test]
-    fn a_flood_of_keys_is_bounded_and_frees_nobody() {
+    fn a_flood_of_calls_that_use_up_all_at_one_moment_does_not_clear_the_table() {
         let memory = Memory::default();
-        let route = RouteLimit::parse("link", "5/hour").unwrap();
-        let now = Timestamp::from_unix_seconds(1_700_000_000);
-        for _ in 0..5 {
-            assert!(memory.check(&route, key(usize::MAX), now).allowed);
+        let route = route("1/hour");
+        for number in 0..=MAX_KEYS {
+            memory.check(&route, &buckets(&route, number), START);
         }
-        for number in 0..MAX_KEYS + 50_000 {
-            memory.check(&route, key(number), now);
-        }
-        let kept = memory.routes.lock().unwrap()[&route].gates[0].limiter.len();
-        assert!(kept <= MAX_KEYS, "{kept}");
-        assert!(!memory.check(&route, key(usize::MAX), now).allowed);
+        assert_eq!(kept(&memory, &route), [MAX_KEYS - STEP + 1]);
     }
 
     #[test]
     fn keys_that_are_as_good_as_unused_are_forgotten() {
         let memory = Memory::default();
-        let route = RouteLimit::parse("link", "5/minute").unwrap();
-        let now = Timestamp::from_unix_seconds(1_700_000_000);
+        let route = route("5/minute");
         for number in 0..100 {
-            memory.check(&route, key(number), now);
+            memory.check(&route, &buckets(&route, number), START);
         }
-        memory.check(&route, key(100), now.plus(Duration::from_secs(120)));
-        assert_eq!(memory.routes.lock().unwrap()[&route].gates[0].limiter.len(), 1);
+        memory.check(&route, &buckets(&route, 100), START.plus(Duration::from_secs(120)));
+        assert_eq!(kept(&memory, &route), [1]);
+    }
+
+    #[test]
+    fn explaining_and_giving_back_add_no_keys() {
+        let memory = Memory::default();
+        let route = route("1/minute,20/hour");
+        memory.explain(&route, &buckets(&route, 1), START);
+        memory.give_back(&route, &buckets(&route, 1), START);
+        assert!(kept(&memory, &route).is_empty());
+        memory.check(&route, &buckets(&route, 1), START);
+        memory.explain(&route, &buckets(&route, 2), START);
+        memory.give_back(&route, &buckets(&route, 2), START);
+        assert_eq!(kept(&memory, &route), [1, 1]);
+        // A denied call adds none either, and a call given back leaves nothing.
+        memory.check(&route, &buckets(&route, 1), START);
+        memory.give_back(&route, &buckets(&route, 1), START);
+        assert_eq!(kept(&memory, &route), [0, 0]);
     }
 }
