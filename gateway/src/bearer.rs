@@ -10,13 +10,25 @@ use quire_identity::UserCaller;
 
 use crate::client_address::ClientAddress;
 use crate::error::ApiError;
+use crate::limits::{self, Shown};
 use crate::state::State;
 use crate::upstream::Caller;
 
-/// A signed-in caller.
+/// A signed-in caller, whose request was counted.
 pub(crate) struct SignedIn {
     pub(crate) caller: Caller,
     pub(crate) user: UserCaller,
+}
+
+impl SignedIn {
+    /// # Errors
+    /// 403 for everybody but operators.
+    pub(crate) fn operator(self) -> Result<Self, ApiError> {
+        if self.user.is_admin() {
+            return Ok(self);
+        }
+        Err(Fault::new(Kind::Forbidden, "ADMIN_REQUIRED", "only an operator may do this").into())
+    }
 }
 
 impl FromRequestParts<Arc<State>> for SignedIn {
@@ -37,8 +49,13 @@ impl FromRequestParts<Arc<State>> for SignedIn {
         }
         let token = token.trim().to_owned();
         let user = state.upstream.gatekeeper.user_of_token(&token).await?;
-        let anonymous = Anonymous::from_request_parts(parts, state).await?;
-        Ok(Self { caller: Caller { token: Some(token), ..anonymous.0 }, user })
+        let Anonymous(anonymous) = Anonymous::from_request_parts(parts, state).await?;
+        let keys = limits::keys_of(&user, anonymous.address);
+        let headers = limits::count(state, &state.config.limits.api, &keys).await?;
+        if let Some(shown) = parts.extensions.get::<Shown>() {
+            shown.set(headers);
+        }
+        Ok(Self { caller: Caller { token: Some(token), ..anonymous }, user })
     }
 }
 

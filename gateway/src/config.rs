@@ -2,7 +2,7 @@
 
 use ipnet::IpNet;
 use quire_identity::MasterSecret;
-use quire_limit::RouteLimit;
+use quire_limit::{By, RouteLimit};
 use quire_serve::settings::{Common, Settings};
 use secrecy::SecretString;
 
@@ -19,6 +19,8 @@ pub struct Config {
     pub trusted_proxies: Vec<IpNet>,
     /// Browser origins that may call the API from a page.
     pub cors_origins: Vec<String>,
+    /// Whether customers come by https, so that cookies may never travel without it.
+    pub https: bool,
     /// Largest accepted source file, in bytes.
     pub source_max_bytes: usize,
     pub limits: Limits,
@@ -32,6 +34,35 @@ pub struct Limits {
     pub refresh: RouteLimit,
     /// Opening a checkout.
     pub checkout: RouteLimit,
+    /// Every request of a signed-in caller.
+    pub api: RouteLimit,
+}
+
+impl Limits {
+    fn read(settings: &mut Settings) -> Self {
+        use By::{Address, Session, User};
+        let mut limit = |setting: &str, route: &str, default: &str, allowed: &[By]| {
+            let text = settings.text(setting, default);
+            // The first is what a limit counts by unless it says otherwise.
+            RouteLimit::parse(route, &text, allowed[0], allowed).unwrap_or_else(|error| {
+                settings.problem(format!("{setting}: {error}"));
+                RouteLimit { name: route.to_owned(), policies: Vec::new() }
+            })
+        };
+        let refresh = "5/minute, 20/hour, 30/minute by session";
+        Self {
+            magic_link: limit("QUIRE_LIMIT_MAGIC_LINK", "magic_link", "5/minute", &[Address]),
+            verify: limit("QUIRE_LIMIT_VERIFY", "verify", "10/minute", &[Address]),
+            refresh: limit("QUIRE_LIMIT_REFRESH", "refresh", refresh, &[Address, Session]),
+            checkout: limit("QUIRE_LIMIT_CHECKOUT", "checkout", "20/minute", &[User, Address, Session]),
+            api: limit("QUIRE_LIMIT_API", "api", "1200/minute burst 240", &[User, Session, Address]),
+        }
+    }
+
+    /// All of them.
+    pub fn routes(&self) -> [&RouteLimit; 5] {
+        [&self.magic_link, &self.verify, &self.refresh, &self.checkout, &self.api]
+    }
 }
 
 impl Config {
@@ -46,6 +77,14 @@ impl Config {
             net.ok()
         });
         let trusted_proxies = trusted_proxies.collect();
+        let mut cors_origins = settings.list("QUIRE_CORS_ORIGINS");
+        if cors_origins.iter().any(|origin| origin == "*") {
+            // Cookies go with these requests: everybody's page could sign in for the customer.
+            settings
+                .problem("QUIRE_CORS_ORIGINS has `*`: origins such as https://app.example.org are accepted");
+            cors_origins.clear();
+        }
+        let public_url = settings.text("QUIRE_PUBLIC_URL", "http://localhost:8080");
         Self {
             auth_url: common.auth_url.clone(),
             document_url: common.document_url.clone(),
@@ -54,22 +93,10 @@ impl Config {
             master,
             redis_url: settings.secret("REDIS_URL"),
             trusted_proxies,
-            cors_origins: settings.list("QUIRE_CORS_ORIGINS"),
+            cors_origins,
+            https: public_url.to_ascii_lowercase().starts_with("https:"),
             source_max_bytes: settings.number("QUIRE_SOURCE_MAX_BYTES", 20 << 20, 1024..=1 << 30),
-            limits: Limits {
-                magic_link: limit(settings, "QUIRE_LIMIT_MAGIC_LINK", "magic_link", "5/minute"),
-                verify: limit(settings, "QUIRE_LIMIT_VERIFY", "verify", "10/minute"),
-                refresh: limit(settings, "QUIRE_LIMIT_REFRESH", "refresh", "5/minute, 20/hour"),
-                checkout: limit(settings, "QUIRE_LIMIT_CHECKOUT", "checkout", "20/minute"),
-            },
+            limits: Limits::read(settings),
         }
     }
-}
-
-fn limit(settings: &mut Settings, setting: &str, route: &str, default: &str) -> RouteLimit {
-    let text = settings.text(setting, default);
-    RouteLimit::parse(route, &text).unwrap_or_else(|error| {
-        settings.problem(format!("{setting}: {error}"));
-        RouteLimit { name: route.to_owned(), policies: Vec::new() }
-    })
 }

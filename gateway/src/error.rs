@@ -21,6 +21,8 @@ pub(crate) struct ApiError {
     /// What was sent, so that each violation can show its input.
     input: Value,
     headers: HeaderMap,
+    /// The limits that refused.
+    violated: Box<[String]>,
     /// Another status than the fault kind's, for what only HTTP knows.
     status: Option<StatusCode>,
 }
@@ -29,7 +31,14 @@ pub(crate) type ApiResult<T> = Result<T, ApiError>;
 
 impl ApiError {
     pub(crate) fn new(fault: Fault) -> Self {
-        Self { fault, place: "body", input: Value::Null, headers: HeaderMap::new(), status: None }
+        Self {
+            fault,
+            place: "body",
+            input: Value::Null,
+            headers: HeaderMap::new(),
+            violated: Box::default(),
+            status: None,
+        }
     }
 
     /// A failure of HTTP itself, such as a method that a route does not have.
@@ -58,6 +67,12 @@ impl ApiError {
 
     pub(crate) fn with_headers(mut self, headers: HeaderMap) -> Self {
         self.headers.extend(headers);
+        self
+    }
+
+    /// Names the limits that refused, for programs.
+    pub(crate) fn violating(mut self, policies: Vec<String>) -> Self {
+        self.violated = policies.into();
         self
     }
 
@@ -115,6 +130,9 @@ impl ApiError {
         if self.fault.kind == Kind::Invalid {
             body["errors"] = self.violations();
         }
+        if !self.violated.is_empty() {
+            body["violated-policies"] = json!(self.violated);
+        }
         let mut answer = (status, Json(body)).into_response();
         answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
         self.add_headers(answer.headers_mut());
@@ -131,7 +149,12 @@ impl ApiError {
             headers.insert(RETRY_AFTER, HeaderValue::from(u64::try_from(seconds).unwrap_or(u64::MAX)));
         }
         if self.fault.kind == Kind::Unauthenticated {
-            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            // RFC 6750 section 3: no error code for a request that brought no token.
+            let challenge = match self.fault.reason.as_str() {
+                "TOKEN_MISSING" => "Bearer",
+                _ => r#"Bearer error="invalid_token""#,
+            };
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
     }
 }

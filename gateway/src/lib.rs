@@ -6,8 +6,9 @@
 
 mod bearer;
 mod body;
-mod client_address;
+pub mod client_address;
 mod config;
+mod cookie;
 mod error;
 mod limits;
 mod linger;
@@ -58,7 +59,7 @@ pub async fn serve(
         }
         None => Limiter::memory(world.clone()),
     };
-    let upstream = upstream::Upstream::connect(&config, world.clone())?;
+    let upstream = upstream::Upstream::connect(&config, world.clone(), shutdown.clone())?;
     let state = Arc::new(state::State {
         limiter,
         upstream,

@@ -1,42 +1,88 @@
 //! Rate limits: counted before a request reaches a service.
 
-use axum::http::{HeaderMap, HeaderValue};
-use quire_fault::{Fault, Kind};
-use quire_limit::{Decision, RouteLimit};
+use std::sync::{Arc, OnceLock};
 
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use quire_fault::{Fault, Kind};
+use quire_identity::UserCaller;
+use quire_limit::{Decision, Keys, RouteLimit};
+
+use crate::client_address::ClientAddress;
 use crate::error::{ApiError, ApiResult};
 use crate::state::State;
 
-/// Counts one request of `key`. The headers belong on the answer.
+/// How much is left of the tightest limit.
+pub(crate) const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+/// The limits of the route.
+pub(crate) const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+
+/// The headers of the limit that every signed-in request counts against, on their way to its answer: the bearer
+/// check sees only the request.
+#[derive(Clone, Default)]
+pub(crate) struct Shown(Arc<OnceLock<HeaderMap>>);
+
+impl Shown {
+    pub(crate) fn set(&self, headers: HeaderMap) {
+        // A second count in one request would be a mistake; the first one stands.
+        let _ = self.0.set(headers);
+    }
+
+    /// The route's own limit, if it has one, is the tighter one and stays.
+    pub(crate) fn add_to(&self, answer: &mut HeaderMap) {
+        if let Some(headers) = self.0.get().filter(|_| !answer.contains_key(RATE_LIMIT)) {
+            answer.extend(headers.clone());
+        }
+    }
+}
+
+/// What a signed-in caller is counted under.
+pub(crate) fn keys_of(user: &UserCaller, address: ClientAddress) -> Keys {
+    Keys::default().user(&user.user_id).session(&user.session_id).address(address.limit_key())
+}
+
+/// Counts one request. The headers belong on the answer.
 ///
 /// # Errors
-/// 429 with `Retry-After` when the key has used up its quota.
-pub(crate) async fn count(state: &State, route: &RouteLimit, key: &str) -> ApiResult<HeaderMap> {
-    let decision = state.limiter.check(route, key).await;
+/// 429 with `Retry-After` when a policy of the route is used up.
+pub(crate) async fn count(state: &State, route: &RouteLimit, keys: &Keys) -> ApiResult<HeaderMap> {
+    let decision = state.limiter.check(route, keys).await;
+    for policy in &decision.shadowed {
+        tracing::info!(policy, "a limit on trial would have refused this request");
+    }
     let headers = headers(route, &decision);
     if decision.allowed {
         return Ok(headers);
     }
-    let message = format!("too many requests: the limit {} is used up", decision.policy);
-    let fault = Fault::new(Kind::TooMany, "RATE_LIMITED", message).with_retry_after(decision.retry_after);
-    Err(ApiError::from(fault).with_headers(headers))
+    let what = match decision.violated.as_slice() {
+        [one] => format!("the limit {one} is used up"),
+        several => format!("the limits {} are used up", several.join(" and ")),
+    };
+    let fault = Fault::new(Kind::TooMany, "RATE_LIMITED", format!("too many requests: {what}"))
+        .with_retry_after(decision.retry_after);
+    Err(ApiError::from(fault).with_headers(headers).violating(decision.violated))
 }
 
-/// `RateLimit` and `RateLimit-Policy` of the IETF draft "RateLimit header fields for HTTP".
+/// `RateLimit` and `RateLimit-Policy` of the IETF draft "RateLimit header fields for HTTP". Shadow policies are the
+/// operator's business and not shown.
 fn headers(route: &RouteLimit, decision: &Decision) -> HeaderMap {
     let mut headers = HeaderMap::new();
-    let policies: Vec<String> = route
-        .policies
-        .iter()
-        .map(|policy| format!("\"{}\";q={};w={}", policy.name, policy.quota, policy.window.as_secs()))
-        .collect();
-    let wait = if decision.allowed { decision.reset_after } else { decision.retry_after };
-    let seconds = wait.as_millis().div_ceil(1000);
-    let now = format!("\"{}\";r={};t={seconds}", decision.policy, decision.remaining);
-    for (name, value) in [("ratelimit-policy", policies.join(", ")), ("ratelimit", now)] {
+    let mut add = |name, value: String| {
         if let Ok(value) = HeaderValue::from_str(&value) {
             headers.insert(name, value);
         }
+    };
+    let shown = route.policies.iter().filter(|policy| !policy.shadow);
+    let shown =
+        shown.map(|policy| format!("\"{}\";q={};w={}", policy.name, policy.quota, policy.window.as_secs()));
+    let shown: Vec<String> = shown.collect();
+    if !shown.is_empty() {
+        add(RATE_LIMIT_POLICY, shown.join(", "));
+    }
+    // Zero: no policy applied to this call.
+    if decision.limit > 0 {
+        let wait = if decision.allowed { decision.reset_after } else { decision.retry_after };
+        let seconds = wait.as_millis().div_ceil(1000);
+        add(RATE_LIMIT, format!("\"{}\";r={};t={seconds}", decision.policy, decision.remaining));
     }
     headers
 }

@@ -12,6 +12,7 @@ use quire_serve::call::{Call, REQUEST_ID};
 use tracing::Instrument;
 
 use crate::error::{ApiError, PROBLEM_JSON};
+use crate::limits::Shown;
 use crate::linger::lingering;
 use crate::state::State;
 
@@ -32,7 +33,9 @@ pub(crate) async fn around(Extract(state): Extract<Arc<State>>, request: Request
         request_id = %request_id,
     );
     call.adopt(&span);
-    let (parts, body) = request.into_parts();
+    let shown = Shown::default();
+    let (mut parts, body) = request.into_parts();
+    parts.extensions.insert(shown.clone());
     let body = lingering(body, &parts.headers);
     let request = Request::from_parts(parts, body);
     let started = state.world.now();
@@ -50,6 +53,7 @@ pub(crate) async fn around(Extract(state): Extract<Arc<State>>, request: Request
     if let Ok(value) = HeaderValue::from_str(&request_id) {
         headers.insert(HeaderName::from_static(REQUEST_ID), value);
     }
+    shown.add_to(headers);
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));

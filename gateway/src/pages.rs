@@ -2,6 +2,7 @@
 
 use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
+use quire_clock::Timestamp;
 use quire_fault::{Fault, Rule};
 use serde_json::{Map, Value, json};
 
@@ -34,6 +35,20 @@ impl Parameters {
                 Ok(Some(i32::try_from(number).unwrap_or(if number > 0 { i32::MAX } else { i32::MIN })))
             }
             Err(_) => Err(self.blame(Fault::invalid_field(name, Rule::IntParsing))),
+        }
+    }
+
+    /// An RFC 3339 moment, if the parameter is there.
+    pub(crate) fn moment(&self, name: &str) -> ApiResult<Option<prost_types::Timestamp>> {
+        let Some(text) = self.text(name) else { return Ok(None) };
+        match Timestamp::parse_rfc3339(text.trim()) {
+            Ok(moment) => Ok(Some(quire_proto::timestamp(moment.unix_micros()))),
+            Err(_) => {
+                // A plus sign in a query is a space.
+                let sentence =
+                    "an RFC 3339 moment such as 2026-11-23T20:53:20Z is accepted, with a + written as %2B";
+                Err(self.blame(Fault::invalid_field(name, Rule::Value(sentence.to_owned()))))
+            }
         }
     }
 

@@ -1,7 +1,8 @@
 //! Messages as JSON: snake_case, RFC 3339 times, money in minor units, every field always there.
 
+pub(crate) mod auth;
+
 use quire_clock::Timestamp;
-use quire_proto::auth::v1 as auth;
 use quire_proto::document::v1 as document;
 use quire_proto::job::v1 as job;
 use quire_proto::payment::v1 as payment;
@@ -25,54 +26,6 @@ fn number_or_null(number: i32) -> Value {
 /// The name of an enum value without its prefix, in lower case: `JOB_STATUS_RUNNING` is `running`.
 fn word(name: &str, prefix: &str) -> String {
     name.strip_prefix(prefix).unwrap_or(name).to_lowercase()
-}
-
-pub(crate) fn user(user: &auth::User) -> Value {
-    json!({
-        "id": user.id,
-        "email": user.email,
-        "role": word(user.role().as_str_name(), "ROLE_"),
-        "created_at": time(user.created_at.as_ref()),
-    })
-}
-
-/// The names of OAuth 2.0 (RFC 6749 section 5.1).
-pub(crate) fn tokens(tokens: &auth::TokenPair, now: Timestamp) -> Value {
-    let seconds = |moment: Option<&prost_types::Timestamp>| {
-        moment.map_or(0, |moment| moment.seconds.saturating_sub(now.unix_seconds()).max(0))
-    };
-    json!({
-        "access_token": tokens.access_token,
-        "refresh_token": tokens.refresh_token,
-        "token_type": "bearer",
-        "expires_in": seconds(tokens.access_expires_at.as_ref()),
-        "refresh_expires_in": seconds(tokens.refresh_expires_at.as_ref()),
-    })
-}
-
-pub(crate) fn session(session: &auth::Session) -> Value {
-    json!({
-        "id": session.id,
-        "user_agent": session.user_agent,
-        "current": session.current,
-        "created_at": time(session.created_at.as_ref()),
-        "last_used_at": time(session.last_used_at.as_ref()),
-        "expires_at": time(session.expires_at.as_ref()),
-    })
-}
-
-pub(crate) fn audit_event(event: &auth::AuditEvent) -> Value {
-    json!({
-        "id": event.id,
-        "at": time(event.at.as_ref()),
-        "action": event.action,
-        "outcome": event.outcome,
-        "reason": or_null(&event.reason),
-        "user_id": or_null(&event.user_id),
-        "session_id": or_null(&event.session_id),
-        "client_address": or_null(&event.client_address),
-        "request_id": or_null(&event.request_id),
-    })
 }
 
 pub(crate) fn document(document: &document::Document) -> Value {

@@ -5,19 +5,23 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::from_fn_with_state;
 use axum::response::IntoResponse;
-use axum::routing::{delete, get, post};
+use axum::routing::{delete, get, patch, post};
 use quire_fault::{Fault, Kind};
+use quire_serve::call::REQUEST_ID;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::CorsLayer;
 use tower_http::timeout::RequestBodyTimeoutLayer;
 
 use crate::body::MAX_JSON_BYTES;
-use crate::error::ApiError;
-use crate::routes::{auth, documents, exports, health, jobs, payments, sign_in, sources};
+use crate::error::{ApiError, REASON};
+use crate::limits::{RATE_LIMIT, RATE_LIMIT_POLICY};
+use crate::routes::{
+    audit, auth, documents, exports, health, jobs, jwks, limits, payments, sessions, sign_in, sources, users,
+};
 use crate::state::State;
 
 /// Providers send events of some kilobytes; more than this is no event.
@@ -33,11 +37,16 @@ pub(crate) fn router(state: Arc<State>) -> Router {
         .route("/auth/magic-link", post(auth::request_magic_link))
         .route("/auth/verify-magic-link", post(auth::verify_magic_link))
         .route("/auth/refresh", post(auth::refresh))
-        .route("/auth/logout", post(auth::logout))
-        .route("/auth/me", get(auth::me))
-        .route("/auth/sessions", get(auth::sessions))
-        .route("/auth/audit", get(auth::audit))
-        .route("/admin/audit", get(auth::audit_of_everybody))
+        .route("/auth/logout", post(sessions::logout))
+        .route("/auth/me", get(sessions::me))
+        .route("/auth/sessions", get(sessions::list).delete(sessions::revoke_others))
+        .route("/auth/sessions/{id}", patch(sessions::rename).delete(sessions::revoke))
+        .route("/auth/audit", get(audit::own))
+        .route("/admin/audit", get(audit::of_everybody))
+        .route("/admin/users", get(users::list))
+        .route("/admin/users/{id}/block", post(users::block))
+        .route("/admin/users/{id}/unblock", post(users::unblock))
+        .route("/admin/limits", get(limits::explain))
         .route("/documents", post(documents::create).get(documents::list))
         .route("/documents/{id}", get(documents::read).patch(documents::update).delete(documents::delete))
         .route("/documents/{id}/outline", get(documents::outline).put(documents::set_outline))
@@ -59,6 +68,7 @@ pub(crate) fn router(state: Arc<State>) -> Router {
         .route("/jobs/{id}/cancel", post(jobs::cancel));
     Router::new()
         .nest("/api/v1", api)
+        .route("/.well-known/jwks.json", get(jwks::keys))
         .route("/sign-in", get(sign_in::page))
         .route("/sign-in.js", get(sign_in::script))
         .route("/payment/success", get(sign_in::paid))
@@ -75,7 +85,7 @@ pub(crate) fn router(state: Arc<State>) -> Router {
         .with_state(state)
 }
 
-/// No origin may read answers from a page unless it is listed.
+/// No origin may read answers from a page unless it is listed. Those that are may send the sign-in cookie.
 fn cors(state: &State) -> CorsLayer {
     let origins = state.config.cors_origins.iter().filter_map(|origin| HeaderValue::from_str(origin).ok());
     let origins: Vec<HeaderValue> = origins.collect();
@@ -86,7 +96,14 @@ fn cors(state: &State) -> CorsLayer {
         .allow_origin(origins)
         .allow_methods([Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
         .allow_headers([AUTHORIZATION, CONTENT_TYPE, HeaderName::from_static("last-event-id")])
-        .expose_headers([HeaderName::from_static("x-request-id"), HeaderName::from_static("retry-after")])
+        .expose_headers([
+            RATE_LIMIT,
+            RATE_LIMIT_POLICY,
+            RETRY_AFTER,
+            HeaderName::from_static(REQUEST_ID),
+            HeaderName::from_static(REASON),
+        ])
+        .allow_credentials(true)
 }
 
 async fn method_not_allowed() -> ApiError {

@@ -6,6 +6,7 @@ use axum::body::{Body, Bytes};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
+use quire_fault::Fault;
 use quire_proto::job::v1 as pb;
 use tokio_util::sync::CancellationToken;
 use tonic::Streaming;
@@ -16,21 +17,24 @@ use crate::streams::Place;
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// The stream as an answer. Every event carries its number as `id`, so that `Last-Event-ID` continues it. Ends
-/// after the job's last event, or at a shutdown, after which the client comes back.
+/// after the job's last event, at a shutdown, after which the client comes back, or when its session has ended.
 pub(crate) fn answer(
     mut events: Streaming<pb::WatchJobResponse>,
     shutdown: CancellationToken,
+    ended: impl Future<Output = Fault> + Send + 'static,
     place: Place,
 ) -> Response {
     let stream = async_stream::stream! {
         // Held until the stream ends or its reader goes away.
         let _place = place;
+        let mut ended = std::pin::pin!(ended);
         // Milliseconds after which a client comes back by itself.
         yield Ok::<_, std::io::Error>(Bytes::from_static(b"retry: 1000\n\n"));
         loop {
             let next = tokio::select! {
                 next = tokio::time::timeout(HEARTBEAT, events.message()) => next,
                 () = shutdown.cancelled() => break,
+                _ = &mut ended => break,
             };
             match next {
                 Err(_) => yield Ok(Bytes::from_static(b": still here\n\n")),

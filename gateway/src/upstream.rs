@@ -1,17 +1,17 @@
 //! The services behind the gateway: clients, deadlines, and who a call is made for.
 
 use std::future::Future;
-use std::sync::Arc;
 use std::time::Duration;
 
 use quire_clock::World;
 use quire_fault::{Fault, Kind};
-use quire_identity::{Gatekeeper, RemoteKeys, ServiceIdentity};
+use quire_identity::{GATEWAY, Gatekeeper, ServiceIdentity};
 use quire_proto::auth::v1::auth_service_client::AuthServiceClient;
 use quire_proto::document::v1::document_service_client::DocumentServiceClient;
 use quire_proto::job::v1::job_service_client::JobServiceClient;
 use quire_proto::payment::v1::payment_service_client::PaymentServiceClient;
 use quire_serve::client::{self, AddressError};
+use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::Channel;
@@ -52,20 +52,30 @@ pub(crate) struct Caller {
 }
 
 impl Upstream {
-    pub(crate) fn connect(config: &Config, world: World) -> Result<Self, AddressError> {
+    /// Follows auth's revocations until the shutdown.
+    ///
+    /// # Errors
+    /// An address in the settings cannot be used.
+    pub(crate) fn connect(
+        config: &Config,
+        world: World,
+        shutdown: CancellationToken,
+    ) -> Result<Self, AddressError> {
         let auth = client::channel(&config.auth_url)?;
         let document = client::channel(&config.document_url)?;
         let payment = client::channel(&config.payment_url)?;
         let job = client::channel(&config.job_url)?;
-        let keys = Arc::new(RemoteKeys::new(auth.clone()));
+        let identity = ServiceIdentity::new(GATEWAY, world.clone(), &config.master);
+        let gatekeeper =
+            Gatekeeper::following(auth.clone(), identity.clone(), world, &config.master, shutdown);
         Ok(Self {
             auth: AuthServiceClient::new(auth.clone()),
             document: DocumentServiceClient::new(document.clone()).max_decoding_message_size(LARGEST_ANSWER),
             payment: PaymentServiceClient::new(payment.clone()),
             job: JobServiceClient::new(job.clone()),
-            gatekeeper: Gatekeeper::new(world.clone(), keys, &config.master),
+            gatekeeper,
             channels: [("auth", auth), ("document", document), ("payment", payment), ("job", job)],
-            identity: ServiceIdentity::new("gateway", world, &config.master),
+            identity,
         })
     }
 

@@ -6,6 +6,7 @@
 //! `QUIRE_TEST_REQUIRE=postgres,redis` turns that into a failure.
 
 mod database;
+pub mod doors;
 mod private;
 mod redis_server;
 

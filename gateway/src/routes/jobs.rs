@@ -93,7 +93,9 @@ pub(crate) async fn events(
     let place = state.streams.take(&user.user_id)?;
     let request = state.upstream.stream(&caller, pb::WatchJobRequest { job_id, after_seq });
     let stream = state.upstream.job.clone().watch_job(request).await?.into_inner();
-    Ok(sse::answer(stream, state.shutdown.clone(), place))
+    let gatekeeper = state.upstream.gatekeeper.clone();
+    let ended = async move { gatekeeper.until_ended(&user).await };
+    Ok(sse::answer(stream, state.shutdown.clone(), ended, place))
 }
 
 async fn find(state: &State, caller: &Caller, job_id: &str) -> ApiResult<pb::Job> {

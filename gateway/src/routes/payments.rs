@@ -65,7 +65,8 @@ pub(crate) async fn create_checkout(
     SignedIn { caller, user }: SignedIn,
     mut body: Body,
 ) -> ApiResult<impl IntoResponse> {
-    let headers = limits::count(&state, &state.config.limits.checkout, &user.user_id).await?;
+    let keys = limits::keys_of(&user, caller.address);
+    let headers = limits::count(&state, &state.config.limits.checkout, &keys).await?;
     let document_id = body.required_text("document_id");
     body.finish()?;
     let request = state.upstream.slow(&caller, pb::CreateCheckoutRequest { document_id });

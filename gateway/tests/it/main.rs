@@ -2,8 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
+mod accounts;
 mod calls;
 mod door;
 mod failures;
 mod limits;
+mod revocations;
+mod sign_in;
+mod tokens;
 mod upstream;

@@ -19,6 +19,7 @@ use crate::peers::Documents;
 use crate::query::{self, Listing};
 use crate::start::{self, NewJob};
 use crate::store::Store;
+use crate::watch;
 
 /// Who may start the job of an order.
 const PAYMENT: &[&str] = &["payment"];
@@ -105,6 +106,9 @@ impl JobService for Grpc {
                 Err(Status::unavailable("the events cannot be read right now"))
             }
         });
-        Ok(Response::new(Box::pin(answers)))
+        // A stream is authorised once and may stay open for hours.
+        let gatekeeper = self.gatekeeper.clone();
+        let ended = async move { gatekeeper.until_ended(&caller).await };
+        Ok(Response::new(Box::pin(watch::until_ended(answers, ended))))
     }
 }

@@ -23,6 +23,7 @@ mod retry;
 mod start;
 mod steps;
 mod store;
+mod watch;
 mod worker;
 mod writer;
 mod writers;
@@ -31,7 +32,7 @@ use std::sync::Arc;
 
 use quire_clock::World;
 use quire_database::DatabaseError;
-use quire_identity::{Gatekeeper, KeySource, RemoteKeys, ServiceIdentity};
+use quire_identity::{Gatekeeper, ServiceIdentity};
 use quire_migrations::JobMigrator;
 use quire_proto::job::v1::job_service_server::JobServiceServer;
 use quire_serve::client::{self, AddressError};
@@ -70,8 +71,8 @@ pub enum StartError {
 
 /// What a test may replace.
 pub struct Parts {
-    /// Where the keys of access tokens come from.
-    pub keys: Arc<dyn KeySource>,
+    /// Who tells callers apart.
+    pub gatekeeper: Gatekeeper,
     /// What makes PDFs.
     pub press: Arc<dyn Press>,
 }
@@ -86,9 +87,14 @@ pub async fn serve(
     listener: TcpListener,
     shutdown: CancellationToken,
 ) -> Result<(), StartError> {
-    let keys = Arc::new(RemoteKeys::new(client::channel(&config.auth_url)?));
+    let auth = client::channel(&config.auth_url)?;
+    let identity = ServiceIdentity::new(NAME, world.clone(), &config.master);
+    // Whatever ends the service also ends the following of auth.
+    let following = shutdown.child_token();
+    let gatekeeper = Gatekeeper::following(auth, identity, world.clone(), &config.master, following.clone());
+    let _ended = following.drop_guard();
     let press = Arc::new(Typesetter::new(&config.typesetter));
-    serve_with(config, Parts { keys, press }, world, listener, shutdown).await
+    serve_with(config, Parts { gatekeeper, press }, world, listener, shutdown).await
 }
 
 /// As [`serve`], with parts of the caller's.
@@ -136,8 +142,7 @@ pub async fn serve_with(
     let relay_stop = stop.clone();
     tasks.spawn(async move { relay.run(relay_stop).await });
 
-    let gatekeeper = Gatekeeper::new(world.clone(), parts.keys, &config.master);
-    let face = grpc::Grpc { store, documents, gatekeeper, shutdown: stop.clone() };
+    let face = grpc::Grpc { store, documents, gatekeeper: parts.gatekeeper, shutdown: stop.clone() };
     let served = Server::new(NAME, world, listener)
         .add(JobServiceServer::new(face))
         .ready(move || {

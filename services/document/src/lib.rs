@@ -31,7 +31,7 @@ use std::time::Duration;
 
 use quire_clock::World;
 use quire_database::{Database, DatabaseError};
-use quire_identity::{Gatekeeper, KeySource, MasterSecret, RemoteKeys, SecretError};
+use quire_identity::{Gatekeeper, MasterSecret, SecretError, ServiceIdentity};
 use quire_migrations::DocumentMigrator;
 use quire_proto::document::v1::document_service_server::DocumentServiceServer;
 use quire_serve::client::AddressError;
@@ -56,6 +56,8 @@ use spool::Spool;
 use store::Store;
 use writing::Writing;
 
+/// The name in service tokens and logs.
+const NAME: &str = "document";
 /// A message may be this large: a section of a hundred pages is about one mebibyte of blocks.
 const MAX_MESSAGE_BYTES: usize = 16 * 1024 * 1024;
 /// Files without a row are removed at start when they are older than this.
@@ -88,22 +90,27 @@ pub async fn serve(
     listener: TcpListener,
     shutdown: CancellationToken,
 ) -> Result<(), StartError> {
-    let keys = Arc::new(RemoteKeys::new(quire_serve::client::channel(&config.auth_url)?));
-    serve_with_keys(config, world, keys, listener, shutdown).await
+    let master = MasterSecret::new(config.master_secret.clone())?;
+    let auth = quire_serve::client::channel(&config.auth_url)?;
+    let identity = ServiceIdentity::new(NAME, world.clone(), &master);
+    // Whatever ends the service also ends the following of auth.
+    let following = shutdown.child_token();
+    let gatekeeper = Gatekeeper::following(auth, identity, world.clone(), &master, following.clone());
+    let _ended = following.drop_guard();
+    serve_with(config, gatekeeper, world, listener, shutdown).await
 }
 
-/// The same with another source of the keys that verify access tokens.
+/// The same with a gatekeeper of the caller's.
 ///
 /// # Errors
 /// As [`serve`].
-pub async fn serve_with_keys(
+pub async fn serve_with(
     config: Config,
+    gatekeeper: Gatekeeper,
     world: World,
-    keys: Arc<dyn KeySource>,
     listener: TcpListener,
     shutdown: CancellationToken,
 ) -> Result<(), StartError> {
-    let master = MasterSecret::new(config.master_secret.clone())?;
     let database = quire_database::open(&config.database).await?;
     if config.migrate {
         database.migrate::<DocumentMigrator>().await?;
@@ -113,10 +120,10 @@ pub async fn serve_with_keys(
     let files = Files::local(&config.data_dir.join("files")).map_err(folder)?;
     let spool = Spool::open(config.data_dir.join("incoming")).map_err(|error| folder(error.into()))?;
     let sweeper = tokio::spawn(sweep(store.clone(), files.clone(), spool.clone(), world.clone()));
-    let grpc = build(config, Gatekeeper::new(world.clone(), keys, &master), (store, files, spool), &world);
+    let grpc = build(config, gatekeeper, (store, files, spool), &world);
     let server = DocumentServiceServer::new(grpc).max_decoding_message_size(MAX_MESSAGE_BYTES);
     let checked = database.clone();
-    let outcome = Server::new("document", world, listener)
+    let outcome = Server::new(NAME, world, listener)
         .add(server)
         .ready(move || ready(checked.clone()))
         .run(shutdown)

@@ -32,7 +32,7 @@ use std::sync::Arc;
 
 use quire_clock::World;
 use quire_database::DatabaseError;
-use quire_identity::{Gatekeeper, RemoteKeys, ServiceIdentity};
+use quire_identity::{Gatekeeper, ServiceIdentity};
 use quire_limit::SeenKeys;
 use quire_migrations::PaymentMigrator;
 use quire_proto::payment::v1::payment_service_server::PaymentServiceServer;
@@ -94,9 +94,17 @@ pub async fn serve(
     if config.migrate {
         database.migrate::<PaymentMigrator>().await.map_err(StartError::Migration)?;
     }
-    let keys = RemoteKeys::new(channel(&config.auth_url)?);
-    let gatekeeper = Gatekeeper::new(world.clone(), Arc::new(keys), &config.master);
     let identity = ServiceIdentity::new(NAME, world.clone(), &config.master);
+    // Whatever ends the service also ends the following of auth.
+    let following = shutdown.child_token();
+    let gatekeeper = Gatekeeper::following(
+        channel(&config.auth_url)?,
+        identity.clone(),
+        world.clone(),
+        &config.master,
+        following.clone(),
+    );
+    let _ended = following.drop_guard();
     let peers = Peers::new(channel(&config.document_url)?, channel(&config.job_url)?, identity);
     let provider = Stripe::new(&config.provider, world.clone())?;
     let seen = match &config.redis_url {

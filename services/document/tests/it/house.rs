@@ -10,8 +10,7 @@ use quire_clock::{ManualClock, World};
 use quire_document::{Config, PageRule, SpecRules, Writer};
 use quire_fault::Fault;
 use quire_identity::{
-    ACCESS_AUDIENCE, ACCESS_TYPE, AccessClaims, ISSUER, KeySource, MasterSecret, PublicKey, Role,
-    ServiceIdentity,
+    ACCESS, AccessClaims, Gatekeeper, ISSUER, KeySource, MasterSecret, PublicKey, Role, ServiceIdentity,
 };
 use quire_proto::document::v1 as pb;
 use quire_proto::document::v1::document_service_client::DocumentServiceClient;
@@ -22,7 +21,7 @@ use tonic::metadata::MetadataValue;
 use tonic::transport::Channel;
 use tonic::{Request, Status};
 
-const KEY_ID: &str = "test-key";
+pub const KEY_ID: &str = "test-key";
 const MASTER: &str = "a master secret that only tests know of";
 /// Where the reader process writes its answer: standard output belongs to the test runner.
 const READER_ANSWER: &str = "QUIRE_TEST_READER_ANSWER";
@@ -33,12 +32,14 @@ pub struct House {
     pub clock: Arc<ManualClock>,
     pub data: tempfile::TempDir,
     pub client: Client,
+    /// The address that the client calls.
+    pub url: String,
     /// Of all sources of a document; valid from the next start on.
     pub max_characters: i64,
     database: TestDatabase,
     rules: SpecRules,
     key: Arc<Ed25519KeyPair>,
-    world: World,
+    pub world: World,
     running: Option<(CancellationToken, JoinHandle<()>)>,
 }
 
@@ -70,6 +71,7 @@ impl House {
             clock,
             data: tempfile::tempdir().unwrap(),
             client: Client::new(Channel::from_static("http://127.0.0.1:1").connect_lazy()),
+            url: String::new(),
             max_characters: 20_000_000,
             database: backend.create().await,
             rules,
@@ -101,15 +103,12 @@ impl House {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let shutdown = CancellationToken::new();
         let world = self.world.clone();
-        let service = quire_document::serve_with_keys(
-            config,
-            world,
-            Arc::new(OneKey(public)),
-            listener,
-            shutdown.clone(),
-        );
+        let master = MasterSecret::new(MASTER.to_owned().into()).unwrap();
+        let gatekeeper = Gatekeeper::new(world.clone(), Arc::new(OneKey(public)), &master);
+        let service = quire_document::serve_with(config, gatekeeper, world, listener, shutdown.clone());
         let running = tokio::spawn(async move { service.await.unwrap() });
         self.client = Client::new(quire_serve::client::channel(&url).unwrap());
+        self.url = url;
         self.running = Some((shutdown, running));
     }
 
@@ -148,16 +147,18 @@ impl House {
         let now = self.world.now().unix_seconds();
         let claims = AccessClaims {
             iss: ISSUER.to_owned(),
-            aud: ACCESS_AUDIENCE.to_owned(),
+            aud: ACCESS.audience.to_owned(),
             sub: user_id.to_owned(),
             sid: "session".to_owned(),
+            generation: 1,
             jti: "token".to_owned(),
             iat: now,
+            nbf: None,
             exp: now + 900,
             role: Role::User,
         };
         let header = Header {
-            typ: Some(ACCESS_TYPE.to_owned()),
+            typ: Some(ACCESS.kind.to_owned()),
             kid: Some(KEY_ID.to_owned()),
             ..Header::new(Algorithm::EdDSA)
         };

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::routing::{MethodRouter, post};
 use quire_fault::Fault;
-use quire_identity::{Gatekeeper, KeySource, MasterSecret, PublicKey};
+use quire_identity::{Gatekeeper, KeySource, MasterSecret, PublicKey, session_ended};
 use quire_proto::auth::v1 as auth;
 use quire_proto::document::v1 as document;
 use quire_proto::job::v1 as job;
@@ -33,6 +33,8 @@ pub type Shared = watch::Sender<Book>;
 
 /// Pages of every document.
 pub const PAGES: i32 = 12;
+/// A user whose session has ended.
+pub const SIGNED_OUT: &str = "signed-out";
 
 struct NoKeys;
 
@@ -43,7 +45,8 @@ impl KeySource for NoKeys {
     }
 }
 
-/// Serves auth's key list, document's order calls and the start of jobs, all on one address.
+/// Serves auth's key list and word on sessions, document's order calls and the start of jobs, all on one address. It
+/// has no stream of revocations, so payment asks about the session at every call of a user.
 pub async fn serve(
     book: Shared,
     world: quire_clock::World,
@@ -62,6 +65,10 @@ pub async fn serve(
                 async move { Ok(Response::new(auth::ListSigningKeysResponse { keys: vec![key] })) }
             }),
         )
+        .route("/quire.auth.v1.AuthService/CheckSession", {
+            let gatekeeper = gatekeeper.clone();
+            unary(move |request| check_session(gatekeeper.clone(), request))
+        })
         .route("/quire.document.v1.DocumentService/PrepareOrder", {
             let (book, gatekeeper) = (book.clone(), gatekeeper.clone());
             unary(move |request| prepare(book.clone(), gatekeeper.clone(), request))
@@ -76,6 +83,18 @@ pub async fn serve(
     let server = tonic::transport::Server::builder().add_routes(Routes::from(router));
     tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
     url
+}
+
+/// Every session is good but that of [`SIGNED_OUT`].
+async fn check_session(
+    gatekeeper: Gatekeeper,
+    request: Request<auth::CheckSessionRequest>,
+) -> Result<Response<auth::CheckSessionResponse>, Status> {
+    gatekeeper.service(request.metadata(), &["payment"])?;
+    if request.get_ref().user_id == SIGNED_OUT {
+        return Err(session_ended().into());
+    }
+    Ok(Response::new(auth::CheckSessionResponse {}))
 }
 
 async fn prepare(

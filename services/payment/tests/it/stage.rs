@@ -12,12 +12,10 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use quire_clock::{ManualClock, Timestamp, World};
 use quire_database::Database;
 use quire_fault::Fault;
-use quire_identity::{
-    ACCESS_AUDIENCE, ACCESS_TYPE, AccessClaims, ISSUER, MasterSecret, Role, ServiceIdentity,
-};
+use quire_identity::{ACCESS, AccessClaims, ISSUER, MasterSecret, Role, ServiceIdentity};
 use quire_payment::Config;
 use quire_payment::config::{DEVELOPMENT_API_KEY, DEVELOPMENT_WEBHOOK_SECRET};
-use quire_proto::auth::v1::SigningKey;
+use quire_proto::auth::v1::{SigningKey, SigningKeyState};
 use quire_proto::payment::v1 as pb;
 use quire_proto::payment::v1::payment_service_client::PaymentServiceClient;
 use quire_sandbox::{Sandbox, SandboxConfig, SandboxHandle};
@@ -38,7 +36,7 @@ pub type Client = PaymentServiceClient<Channel>;
 
 /// Waits end here; nothing is measured with it.
 const PATIENCE: Duration = Duration::from_secs(60);
-const KID: &str = "test-key";
+pub const KID: &str = "test-key";
 const MASTER: &str = "a master secret for tests, 32 characters or more";
 
 /// Everything but the payment servers.
@@ -68,6 +66,8 @@ impl Drop for Stage {
 /// A payment server in a runtime of its own, so that a crash takes all of it at once.
 pub struct Server {
     pub client: Client,
+    /// The address that the client calls.
+    pub url: String,
     runtime: Option<Runtime>,
 }
 
@@ -101,7 +101,11 @@ impl Stage {
         let master = MasterSecret::new(SecretString::from(MASTER)).unwrap();
         let pkcs8 = Ed25519KeyPair::generate_pkcs8v1(&aws_lc_rs::rand::SystemRandom::new()).unwrap();
         let pair = Ed25519KeyPair::from_pkcs8(pkcs8.as_ref()).unwrap();
-        let public = SigningKey { kid: KID.to_owned(), public_key: pair.public_key().as_ref().to_vec() };
+        let public = SigningKey {
+            kid: KID.to_owned(),
+            public_key: pair.public_key().as_ref().to_vec(),
+            state: SigningKeyState::Active.into(),
+        };
         let (peers, book) = watch::channel(Book::default());
         let peers_url = peers::serve(peers.clone(), world.clone(), &master, public).await;
 
@@ -171,7 +175,7 @@ impl Stage {
         let mut client = Client::new(quire_serve::client::channel(&url).unwrap());
         client.get_pricing(pb::GetPricingRequest {}).await.unwrap();
         self.bridge.0.lock().unwrap().clients.push(client.clone());
-        Server { client, runtime: Some(runtime) }
+        Server { client, url, runtime: Some(runtime) }
     }
 
     /// The provider's webhooks no longer reach the servers started so far.
@@ -255,17 +259,19 @@ impl Stage {
         let now = self.world.now();
         let claims = AccessClaims {
             iss: ISSUER.to_owned(),
-            aud: ACCESS_AUDIENCE.to_owned(),
+            aud: ACCESS.audience.to_owned(),
             sub: user_id.to_owned(),
             sid: "session".to_owned(),
+            generation: 1,
             jti: self.world.id(),
             iat: now.unix_seconds(),
+            nbf: None,
             exp: now.plus(Duration::from_secs(900)).unix_seconds(),
             role: Role::User,
         };
         let mut header = Header::new(Algorithm::EdDSA);
         header.kid = Some(KID.to_owned());
-        header.typ = Some(ACCESS_TYPE.to_owned());
+        header.typ = Some(ACCESS.kind.to_owned());
         let token = jsonwebtoken::encode(&header, &claims, &self.signing).unwrap();
         let mut request = Request::new(message);
         request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
