@@ -5,7 +5,9 @@
 
 mod calls;
 mod load;
+mod revocation;
 mod server;
+mod verification;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -13,6 +15,8 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use clap::Parser;
 use quire::customer::{Customer, text};
+use quire_identity::PublicKey;
+use quire_proto::auth::v1::ListSigningKeysRequest;
 use quire_proto::auth::v1::auth_service_client::AuthServiceClient;
 use serde_json::json;
 use tonic::metadata::MetadataValue;
@@ -66,7 +70,10 @@ async fn main() -> anyhow::Result<()> {
     customer.sign_in("bench-0@example.org", &server.mail_dir()).await?;
     document(&customer, arguments.pages).await?;
     row("memory after the document (VmRSS)", &format!("{:.1} MiB", server.resident_mib()?));
+    verification(&server, &customer).await?;
     load(&arguments, &server, &customer).await?;
+    let times = revocation::measure(&server, arguments.callers).await?;
+    row("logout to 401, gateway (other requests going on)", &times);
     row("memory after the load (VmRSS)", &format!("{:.1} MiB", server.resident_mib()?));
     server.stop().await?;
     Ok(())
@@ -95,6 +102,17 @@ async fn document(customer: &Customer, pages: i32) -> anyhow::Result<()> {
         &format!("paid to PDF, {pages} pages by digest"),
         &format!("{seconds:.2} s ({} pages counted, {size} KiB)", done["counted_pages"]),
     );
+    Ok(())
+}
+
+async fn verification(server: &Server, customer: &Customer) -> anyhow::Result<()> {
+    let mut auth = AuthServiceClient::new(quire_serve::client::channel(&server.auth)?);
+    let keys = auth.list_signing_keys(ListSigningKeysRequest {}).await?.into_inner().keys;
+    let key = keys.into_iter().next().context("auth has no key")?;
+    let key = PublicKey { kid: key.kid, bytes: key.public_key };
+    let (signature, remembered) = verification::measure(customer.access_token(), key).await?;
+    row("access token verified by its signature", &format!("{signature:.0} ns"));
+    row("the same token again, remembered", &format!("{remembered:.0} ns"));
     Ok(())
 }
 
@@ -131,5 +149,5 @@ async fn load(arguments: &Arguments, server: &Server, customer: &Customer) -> an
 
 #[expect(clippy::print_stdout, reason = "the table is what a benchmark is for")]
 fn row(what: &str, figure: &str) {
-    println!("{what:<44} {figure}");
+    println!("{what:<50} {figure}");
 }

@@ -44,7 +44,7 @@ impl Server {
             .env("QUIRE_LOG", "warn")
             .env("QUIRE_CONSOLE_LINKS", "false")
             .stderr(Stdio::inherit());
-        for limit in ["MAGIC_LINK", "VERIFY", "REFRESH", "CHECKOUT"] {
+        for limit in ["MAGIC_LINK", "VERIFY", "REFRESH", "CHECKOUT", "API"] {
             command.env(format!("QUIRE_LIMIT_{limit}"), NO_LIMIT);
         }
         if let Some(url) = database {

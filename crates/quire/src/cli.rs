@@ -36,6 +36,16 @@ pub enum Command {
     Migrate,
     /// Check settings, databases, Redis, payment provider, mail and typesetting, and say how to mend what fails.
     Doctor,
+    /// Signing keys: list them, rotate them, take one out of use.
+    Keys {
+        #[command(subcommand)]
+        command: KeysCommand,
+    },
+    /// The audit log.
+    Audit {
+        #[command(subcommand)]
+        command: AuditCommand,
+    },
     /// Exit 0 if something is ready: http(s)://host/path or grpc://host:port[/service].
     Probe { url: String },
     /// Run the auth service.
@@ -56,6 +66,30 @@ pub enum Command {
     /// Child process of document.
     #[command(hide = true)]
     ReadSource,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum KeysCommand {
+    /// Show every signing key and where it is in its life.
+    List,
+    /// Publish a new key. It signs after QUIRE_KEY_STANDBY_SECONDS (600), when every verifier knows it.
+    Rotate {
+        /// Let it sign at once, also one that waits already.
+        #[arg(long)]
+        now: bool,
+    },
+    /// Take a key out of use at once, because it leaked: every token it has signed ends.
+    Revoke { kid: String },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum AuditCommand {
+    /// Recompute the hash chain of the whole log, and say where it is broken.
+    Verify {
+        /// The head that an earlier run printed, as `seq:hash`: shows whether the end was cut off since.
+        #[arg(long)]
+        head: Option<String>,
+    },
 }
 
 /// Runs a command to its end.
@@ -97,6 +131,16 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Doctor => {
             let healthy = crate::doctor::run(settings, world).await;
             return Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
+        Command::Keys { command } => {
+            let _telemetry = start_telemetry(&mut settings, "quire-keys", "warn")?;
+            crate::operator::keys(command, settings, world).await?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Command::Audit { command: AuditCommand::Verify { head } } => {
+            let _telemetry = start_telemetry(&mut settings, "quire-audit", "warn")?;
+            crate::operator::verify_audit(head.as_deref(), settings, world).await?;
+            return Ok(ExitCode::SUCCESS);
         }
         Command::Probe { url } => {
             crate::probe::run(&url).await?;

@@ -20,6 +20,8 @@ pub struct Customer {
     base: String,
     access_token: String,
     refresh_token: String,
+    /// Of the last link that was asked for: this is the device that may use it.
+    verifier: String,
 }
 
 impl Customer {
@@ -32,6 +34,7 @@ impl Customer {
             base: format!("{gateway}/api/v1"),
             access_token: String::new(),
             refresh_token: String::new(),
+            verifier: String::new(),
         })
     }
 
@@ -48,8 +51,9 @@ impl Customer {
     ///
     /// # Errors
     /// The gateway refuses, or no mail comes.
-    pub async fn request_link(&self, email: &str, mail_dir: &Path) -> anyhow::Result<String> {
-        self.post("/auth/magic-link", &json!({ "email": email })).await?;
+    pub async fn request_link(&mut self, email: &str, mail_dir: &Path) -> anyhow::Result<String> {
+        let asked = self.post("/auth/magic-link", &json!({ "email": email })).await?;
+        text(&asked, "verifier")?.clone_into(&mut self.verifier);
         token_from_mail(email, mail_dir).await
     }
 
@@ -58,7 +62,9 @@ impl Customer {
     /// # Errors
     /// The gateway refuses.
     pub async fn use_link(&mut self, token: &str) -> anyhow::Result<()> {
-        let tokens = self.post("/auth/verify-magic-link", &json!({ "token": token })).await?;
+        let tokens = self
+            .post("/auth/verify-magic-link", &json!({ "token": token, "verifier": self.verifier }))
+            .await?;
         self.keep(&tokens)
     }
 

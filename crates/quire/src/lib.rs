@@ -12,6 +12,7 @@ pub mod embedded;
 mod folder_lock;
 pub mod installation;
 pub mod migrate;
+pub mod operator;
 pub mod probe;
 pub mod roles;
 mod signals;

@@ -55,17 +55,32 @@ impl Client {
         Answer::to(self.request(Method::POST, path).json(body)).await
     }
 
-    /// Asks for a link and takes its token out of the mail.
-    pub async fn magic_link(&self, email: &str) -> String {
+    /// Asks for a link and waits for its mail: what signs in with the link, and the whole mail.
+    pub async fn magic_mail(&self, email: &str) -> (Value, String) {
+        self.magic_mail_with(email, |request| request).await
+    }
+
+    /// The same with something added to the request.
+    pub async fn magic_mail_with(
+        &self,
+        email: &str,
+        add: impl FnOnce(RequestBuilder) -> RequestBuilder,
+    ) -> (Value, String) {
         let before = mailbox::present(&self.mail);
-        self.post("/auth/magic-link", &json!({ "email": email })).await.with_status(202);
-        mailbox::token(&mailbox::next(&self.mail, email, &before).await)
+        let request = self.request(Method::POST, "/auth/magic-link").json(&json!({ "email": email }));
+        let asked = Answer::to(add(request)).await.with_status(202).json();
+        let mail = mailbox::next(&self.mail, email, &before).await;
+        (json!({ "token": mailbox::token(&mail), "verifier": asked["verifier"] }), mail)
+    }
+
+    /// What signs in with a fresh link.
+    pub async fn magic_link(&self, email: &str) -> Value {
+        self.magic_mail(email).await.0
     }
 
     pub async fn sign_in(&self, email: &str) -> Customer {
-        let token = self.magic_link(email).await;
-        let answer =
-            self.post("/auth/verify-magic-link", &json!({ "token": token })).await.with_status(200).json();
+        let link = self.magic_link(email).await;
+        let answer = self.post("/auth/verify-magic-link", &link).await.with_status(200).json();
         Customer {
             client: self.clone(),
             id: text(&answer["user"]["id"]),

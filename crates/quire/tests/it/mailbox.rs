@@ -30,6 +30,12 @@ pub fn token(mail: &str) -> String {
     rest.chars().take_while(|char| char.is_ascii_alphanumeric() || "-_".contains(*char)).collect()
 }
 
+/// The code, which stands alone in its line.
+pub fn code(mail: &str) -> String {
+    let is_code = |line: &&str| line.len() == 9 && line.as_bytes()[4] == b'-';
+    mail.lines().find(is_code).unwrap_or_else(|| panic!("no code in the mail: {mail}")).to_owned()
+}
+
 /// Undoes quoted-printable (RFC 2045 section 6.7), if the mail is written in it.
 fn decoded(mail: &[u8]) -> String {
     let text = String::from_utf8_lossy(mail).replace("\r\n", "\n");

@@ -4,7 +4,10 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 
 use quire::embedded::{Embedded, Options};
+use quire::installation::{Context, Installation};
+use quire_auth::operator::{Operator, OperatorConfig};
 use quire_clock::World;
+use quire_serve::settings::Settings;
 use quire_testkit::{Backend, TestDatabase};
 use tempfile::TempDir;
 
@@ -19,6 +22,7 @@ pub const OPERATOR: &str = "operator@example.org";
 pub struct System {
     pub embedded: Embedded,
     pub client: Client,
+    settings: HashMap<String, String>,
     // After the process that uses them.
     _database: Option<TestDatabase>,
     _folder: TempDir,
@@ -46,6 +50,8 @@ impl System {
             }
         };
         all.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        let mut kept = all.clone();
+        kept.insert("QUIRE_DATA_DIR".to_owned(), folder.path().display().to_string());
         let options = Options {
             data_dir: folder.path().to_owned(),
             settings: all,
@@ -55,11 +61,21 @@ impl System {
         let embedded = Embedded::start(options, world).await.expect("Quire starts");
         embedded.ready().await.expect("every service is ready");
         let client = Client::new(&embedded.urls.gateway, embedded.mail_dir());
-        Self { embedded, client, _database: database, _folder: folder }
+        Self { embedded, client, settings: kept, _database: database, _folder: folder }
     }
 
     pub async fn sign_in(&self, email: &str) -> Customer {
         self.client.sign_in(email).await
+    }
+
+    /// What `quire keys` works with, on this system's database.
+    pub async fn operator(&self) -> Operator {
+        let mut settings = Settings::from_map(self.settings.clone());
+        let installation = Installation::read(&mut settings, &World::system());
+        let common = installation.common(&mut settings, Context::Auth);
+        let config = OperatorConfig::read(&mut settings, &common);
+        settings.finish().unwrap();
+        Operator::open(&config, World::system()).await.unwrap()
     }
 
     pub async fn stop(self) {
@@ -79,6 +95,7 @@ pub fn relaxed() -> HashMap<String, String> {
         ("QUIRE_LIMIT_VERIFY", "1000/minute"),
         ("QUIRE_LIMIT_REFRESH", "1000/minute"),
         ("QUIRE_LIMIT_CHECKOUT", "1000/minute"),
+        ("QUIRE_LIMIT_API", "100000/minute"),
         ("QUIRE_MAIL_LIMIT", "1000/hour"),
         // Many systems share one PostgreSQL here.
         ("QUIRE_DATABASE_CONNECTIONS", "4"),
