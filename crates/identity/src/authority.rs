@@ -93,13 +93,13 @@ impl Following {
     pub(crate) async fn run(self, shutdown: CancellationToken) {
         let mut pause = RETRY;
         loop {
-            let before = self.standing.seq();
+            let before = self.standing.heard_at();
             let broken = tokio::select! {
                 () = shutdown.cancelled() => return,
                 broken = self.follow() => broken,
             };
-            // A stream that brought something was a good one.
-            pause = if self.standing.seq() > before { RETRY } else { (pause * 2).min(MAX_RETRY) };
+            // A stream that brought something, be it a sign of life, was a good one.
+            pause = if self.standing.heard_at() > before { RETRY } else { (pause * 2).min(MAX_RETRY) };
             tracing::debug!(cause = broken, "the stream of revocations broke");
             tokio::select! {
                 () = shutdown.cancelled() => return,

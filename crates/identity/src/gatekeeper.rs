@@ -115,9 +115,6 @@ impl Gatekeeper {
             return Err(invalid());
         }
         let caller = genuine.token.caller.clone();
-        if fresh {
-            self.verified.insert(key, genuine);
-        }
         if let Some(remote) = &self.remote {
             match remote.standing.of(&caller) {
                 Word::Good => {}
@@ -128,6 +125,10 @@ impl Gatekeeper {
             if fresh {
                 remote.reporter.seen(&caller);
             }
+        }
+        // Last: a token that could not be checked is still a new one at its next call, and then reported.
+        if fresh {
+            self.verified.insert(key, genuine);
         }
         Ok(caller)
     }

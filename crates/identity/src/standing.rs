@@ -68,6 +68,11 @@ impl Standing {
         self.inner.read().unwrap_or_else(PoisonError::into_inner).seq
     }
 
+    /// When auth was last heard, be it only a sign of life.
+    pub(crate) fn heard_at(&self) -> Option<Instant> {
+        self.inner.read().unwrap_or_else(PoisonError::into_inner).heard_at
+    }
+
     /// Tells when revocations have come in.
     pub(crate) fn changes(&self) -> watch::Receiver<()> {
         self.changes.subscribe()

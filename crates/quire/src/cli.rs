@@ -46,6 +46,9 @@ pub enum Command {
         #[command(subcommand)]
         command: AuditCommand,
     },
+    /// Try to get past the sign-in of a running deployment of your own, and say line by line what held. Leaves
+    /// throw-away users and mails behind.
+    Attack(crate::attack::Arguments),
     /// Exit 0 if something is ready: http(s)://host/path or grpc://host:port[/service].
     Probe { url: String },
     /// Run the auth service.
@@ -142,6 +145,7 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
             crate::operator::verify_audit(head.as_deref(), settings, world).await?;
             return Ok(ExitCode::SUCCESS);
         }
+        Command::Attack(arguments) => return crate::attack::command(arguments, world).await,
         Command::Probe { url } => {
             crate::probe::run(&url).await?;
             return Ok(ExitCode::SUCCESS);

@@ -1,9 +1,10 @@
-//! The quire binary: serve, demo, migrate, doctor, one role each.
+//! The quire binary: serve, demo, migrate, doctor, attack, one role each.
 //!
 //! One executable with several roles: `quire serve` runs every service in one process on loopback listeners,
 //! through the very same tonic channels as `quire auth`, `quire gateway` and the others do as processes of
 //! their own.
 
+pub mod attack;
 pub mod cli;
 pub mod customer;
 pub mod demo;

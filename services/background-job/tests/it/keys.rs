@@ -4,10 +4,12 @@ use async_trait::async_trait;
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use quire_clock::World;
 use quire_fault::Fault;
-use quire_identity::{ACCESS_AUDIENCE, ACCESS_TYPE, AccessClaims, ISSUER, KeySource, PublicKey, Role};
+use quire_identity::{ACCESS, AccessClaims, ISSUER, KeySource, PublicKey, Role};
 use tonic::Request;
 
-const KID: &str = "test";
+pub const KID: &str = "test";
+/// The session of every token, unless a test names another.
+pub const SESSION: &str = "session";
 
 /// Auth's signing key.
 pub struct Keys {
@@ -22,32 +24,47 @@ impl Keys {
         Self { pkcs8, public: pair.public_key().as_ref().to_vec() }
     }
 
+    pub fn public(&self) -> PublicKey {
+        PublicKey { kid: KID.to_owned(), bytes: self.public.clone() }
+    }
+
     pub fn authorize<T>(&self, user: &str, role: Role, message: T) -> Request<T> {
-        let now = World::system().now().unix_seconds();
-        let claims = AccessClaims {
-            iss: ISSUER.to_owned(),
-            aud: ACCESS_AUDIENCE.to_owned(),
-            sub: user.to_owned(),
-            sid: "session".to_owned(),
-            jti: "token".to_owned(),
-            iat: now,
-            exp: now + 600,
-            role,
-        };
-        let mut header = jsonwebtoken::Header::new(jsonwebtoken::Algorithm::EdDSA);
-        header.kid = Some(KID.to_owned());
-        header.typ = Some(ACCESS_TYPE.to_owned());
-        let key = jsonwebtoken::EncodingKey::from_ed_der(&self.pkcs8);
-        let token = jsonwebtoken::encode(&header, &claims, &key).unwrap();
+        let token = self.token(KID, &claims(&World::system(), user, role));
         let mut request = Request::new(message);
         request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
         request
+    }
+
+    /// A token that names the key `kid`.
+    pub fn token(&self, kid: &str, claims: &AccessClaims) -> String {
+        let mut header = jsonwebtoken::Header::new(jsonwebtoken::Algorithm::EdDSA);
+        header.kid = Some(kid.to_owned());
+        header.typ = Some(ACCESS.kind.to_owned());
+        let key = jsonwebtoken::EncodingKey::from_ed_der(&self.pkcs8);
+        jsonwebtoken::encode(&header, claims, &key).unwrap()
+    }
+}
+
+/// The claims of a token of [`SESSION`]'s first generation.
+pub fn claims(world: &World, user: &str, role: Role) -> AccessClaims {
+    let now = world.now().unix_seconds();
+    AccessClaims {
+        iss: ISSUER.to_owned(),
+        aud: ACCESS.audience.to_owned(),
+        sub: user.to_owned(),
+        sid: SESSION.to_owned(),
+        generation: 1,
+        jti: "token".to_owned(),
+        iat: now,
+        nbf: None,
+        exp: now + 600,
+        role,
     }
 }
 
 #[async_trait]
 impl KeySource for Keys {
     async fn fetch(&self) -> Result<Vec<PublicKey>, Fault> {
-        Ok(vec![PublicKey { kid: KID.to_owned(), bytes: self.public.clone() }])
+        Ok(vec![self.public()])
     }
 }

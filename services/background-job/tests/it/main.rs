@@ -2,8 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on shall fail")]
 
+mod auth;
 mod crash;
 mod document;
+mod doors;
 mod ends;
 mod follow;
 mod keys;
@@ -12,5 +14,6 @@ mod model_writer;
 mod payment;
 mod press;
 mod retries;
+mod revocations;
 mod stage;
 mod starting;

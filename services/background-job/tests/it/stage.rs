@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use quire_background_job::{Config, ModelSettings, Parts, Press};
 use quire_clock::World;
-use quire_identity::{MasterSecret, Role, ServiceIdentity};
+use quire_identity::{Gatekeeper, MasterSecret, Role, ServiceIdentity};
 use quire_proto::document::v1 as doc;
 use quire_proto::document::v1::document_service_server::DocumentServiceServer;
 use quire_proto::job::v1 as pb;
@@ -36,7 +36,7 @@ pub struct Stage {
     pub document: FakeDocument,
     pub payment: FakePayment,
     pub press: Arc<dyn Press>,
-    keys: Arc<Keys>,
+    pub keys: Arc<Keys>,
     document_url: String,
     payment_url: String,
     pub model: Option<FakeModel>,
@@ -45,6 +45,8 @@ pub struct Stage {
 /// A running job service.
 pub struct Service {
     pub client: JobServiceClient<Channel>,
+    /// The address that the client calls.
+    pub url: String,
     keys: Arc<Keys>,
     shutdown: CancellationToken,
     runtime: Option<Runtime>,
@@ -140,7 +142,8 @@ impl Stage {
         self.start_with(World::system(), |_| {}).await
     }
 
-    /// Starts the service in a runtime of its own, so that it can be killed like a process.
+    /// Starts the service in a runtime of its own, so that it can be killed like a process. With an `auth_url` it runs
+    /// without parts of the test's and follows the auth there.
     pub async fn start_with(&self, world: World, tweak: impl FnOnce(&mut Config)) -> Service {
         let mut config = Config {
             database: quire_database::Settings {
@@ -170,19 +173,25 @@ impl Stage {
         listener.set_nonblocking(true).unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let shutdown = CancellationToken::new();
-        let parts = Parts { keys: self.keys.clone(), press: self.press.clone() };
+        let gatekeeper = Gatekeeper::new(world.clone(), self.keys.clone(), &config.master);
+        let parts = Parts { gatekeeper, press: self.press.clone() };
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let (ended, done) = tokio::sync::oneshot::channel();
         let token = shutdown.clone();
         runtime.spawn(async move {
             let listener = TcpListener::from_std(listener).unwrap();
-            quire_background_job::serve_with(config, parts, world, listener, token).await.unwrap();
+            let served = if config.auth_url.is_empty() {
+                quire_background_job::serve_with(config, parts, world, listener, token).await
+            } else {
+                quire_background_job::serve(config, world, listener, token).await
+            };
+            served.unwrap();
             let _ = ended.send(());
         });
-        let channel = Channel::from_shared(url).unwrap().connect_lazy();
+        let channel = Channel::from_shared(url.clone()).unwrap().connect_lazy();
         let client = JobServiceClient::new(channel);
-        Service { client, keys: self.keys.clone(), shutdown, runtime: Some(runtime), done }
+        Service { client, url, keys: self.keys.clone(), shutdown, runtime: Some(runtime), done }
     }
 }
 
@@ -318,13 +327,13 @@ pub fn followed_text(events: &[pb::JobEvent], key: &str) -> String {
     text
 }
 
-async fn serve(router: tonic::transport::server::Router) -> String {
+pub async fn serve(router: tonic::transport::server::Router) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(router.serve_with_incoming(TcpListenerStream::new(listener)));
     url
 }
 
-fn master() -> MasterSecret {
+pub fn master() -> MasterSecret {
     MasterSecret::new("0123456789abcdef0123456789abcdef".to_owned().into()).unwrap()
 }
