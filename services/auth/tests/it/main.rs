@@ -5,6 +5,7 @@
 mod audit;
 mod blocked;
 mod config;
+mod doors;
 mod harness;
 mod health;
 mod keys;
