@@ -2,7 +2,7 @@
 //! a second, and while it does not.
 
 use quire_clock::World;
-use quire_database::{Database, DatabaseError};
+use quire_database::DatabaseError;
 use quire_identity::{MasterSecret, SecretError};
 use quire_migrations::AuthMigrator;
 use quire_serve::settings::{Common, Settings};
@@ -121,10 +121,5 @@ impl Operator {
     /// The database is gone.
     pub async fn close(self) -> Result<(), OperatorError> {
         Ok(self.books.database.close().await?)
-    }
-
-    /// The database, for a look at it.
-    pub fn database(&self) -> &Database {
-        &self.books.database
     }
 }
