@@ -23,22 +23,53 @@ pub trait Entropy: Send + Sync {
     fn fill(&self, buffer: &mut [u8]);
 }
 
-/// The two things a program cannot compute: what time it is, and a random number.
+/// Is told when the program has reached a named place between two durable steps. Tests of crashes end the process there;
+/// otherwise nothing happens.
+pub trait FailPoints: Send + Sync {
+    /// The program is at this place now. May not return.
+    fn reach(&self, point: &'static str);
+}
+
+/// Nothing happens anywhere.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoFailPoints;
+
+impl FailPoints for NoFailPoints {
+    fn reach(&self, _point: &'static str) {}
+}
+
+/// What a program cannot compute: what time it is, and a random number; and where tests let it die.
 #[derive(Clone)]
 pub struct World {
     pub clock: Arc<dyn Clock>,
     pub entropy: Arc<dyn Entropy>,
+    pub fail_points: Arc<dyn FailPoints>,
 }
 
 impl World {
     /// The machine's clock and the operating system's random source.
     pub fn system() -> Self {
-        Self { clock: Arc::new(SystemClock), entropy: Arc::new(SystemEntropy) }
+        Self::with_clock(Arc::new(SystemClock))
     }
 
     /// The same random source with another clock.
     pub fn with_clock(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, entropy: Arc::new(SystemEntropy) }
+        Self { clock, entropy: Arc::new(SystemEntropy), fail_points: Arc::new(NoFailPoints) }
+    }
+
+    /// The same world with another random source.
+    pub fn with_entropy(self, entropy: Arc<dyn Entropy>) -> Self {
+        Self { entropy, ..self }
+    }
+
+    /// The same world with places where it may end.
+    pub fn with_fail_points(self, fail_points: Arc<dyn FailPoints>) -> Self {
+        Self { fail_points, ..self }
+    }
+
+    /// Says that a place between two durable steps is reached. Names are `<service>.<flow>.<what is done>`.
+    pub fn reach(&self, point: &'static str) {
+        self.fail_points.reach(point);
     }
 
     /// The present moment, UTC.

@@ -17,7 +17,7 @@ use sea_orm::{
 };
 use sea_orm_migration::MigratorTrait;
 
-pub use error::{DatabaseError, is_unique_violation};
+pub use error::{DatabaseError, is_transient, is_unique_violation};
 pub use open::{Settings, open};
 
 /// An open database of one bounded context. Cheap to clone.

@@ -2,38 +2,43 @@
 
 use quire_clock::World;
 use sea_orm::ActiveValue::Set;
-use sea_orm::DatabaseTransaction;
+use sea_orm::{ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter};
 
+use crate::audit;
+use crate::books::ledger::Account;
+use crate::books::{disputes, payments, refunds};
 use crate::error::PaymentError;
-use crate::event::{Notice, Payment};
-use crate::ledger::{self, Account, Posting};
+use crate::inbox::event::{Fact, Notice, Payment};
 use crate::outbox::{self, Task};
 use crate::store::entity::inbox::InboxStatus;
-use crate::store::entity::orders::{ActiveModel, Model as Order, OrderStatus};
-use crate::store::{self, Step};
+use crate::store::entity::orders::{self, ActiveModel, Model as Order, OrderStatus};
 use crate::transition::{Decision, decide};
 
 /// What became of a notice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Applied {
     /// What its event row says.
     pub(crate) status: InboxStatus,
     pub(crate) reason: &'static str,
-    /// Whether there is a new task in the outbox.
-    pub(crate) tasks: bool,
+    /// A payment that was not known before: what is parked for it can be applied now.
+    pub(crate) new_payment: Option<String>,
 }
 
 impl Applied {
-    const fn done(reason: &'static str) -> Self {
-        Self { status: InboxStatus::Done, reason, tasks: false }
+    pub(crate) const fn with(status: InboxStatus, reason: &'static str) -> Self {
+        Self { status, reason, new_payment: None }
     }
 
-    const fn done_with_tasks(reason: &'static str) -> Self {
-        Self { status: InboxStatus::Done, reason, tasks: true }
+    const fn done(reason: &'static str) -> Self {
+        Self::with(InboxStatus::Done, reason)
     }
 
     const fn quarantined(reason: &'static str) -> Self {
-        Self { status: InboxStatus::Quarantined, reason, tasks: false }
+        Self::with(InboxStatus::Quarantined, reason)
+    }
+
+    fn of_payment(self, payment: Payment) -> Self {
+        Self { new_payment: Some(payment.id), ..self }
     }
 }
 
@@ -41,14 +46,54 @@ impl Applied {
 pub(crate) struct Scene<'a> {
     pub(crate) txn: &'a DatabaseTransaction,
     pub(crate) world: &'a World,
-    /// For the audit: the event, service or task.
+    /// For the audit: the event, service, task or administrator.
     pub(crate) actor: &'a str,
 }
 
 impl Scene<'_> {
     /// Does to a locked order what the notice calls for.
-    pub(crate) async fn apply(&self, order: &Order, notice: &Notice) -> Result<Applied, PaymentError> {
-        match decide(order, notice) {
+    pub(crate) async fn apply(&self, order: &mut Order, notice: &Notice) -> Result<Applied, PaymentError> {
+        let known = match notice {
+            Notice::Paid(payment) | Notice::Refunded(payment, _) => {
+                payments::find(self.txn, &payment.id).await?.is_some()
+            }
+            _ => false,
+        };
+        let applied = self.carry_out(order, decide(order, notice, known)).await?;
+        let Notice::Refunded(payment, refunded_minor) = notice else {
+            return Ok(applied);
+        };
+        let Some(payment) = payments::find(self.txn, &payment.id).await? else {
+            return Ok(applied);
+        };
+        refunds::learn_total(self, order, payment, *refunded_minor).await?;
+        Ok(applied)
+    }
+
+    /// Does what a fact about a payment of a locked order calls for.
+    pub(crate) async fn learn(
+        &self,
+        order: &mut Order,
+        payment: payments::Row,
+        fact: &Fact,
+    ) -> Result<Applied, PaymentError> {
+        let currency = match fact {
+            Fact::Refund(refund) => &refund.currency,
+            Fact::Dispute(dispute) => &dispute.currency,
+        };
+        if *currency != payment.currency {
+            tracing::error!(order = order.id, "a refund or dispute has another currency than its payment");
+            return Ok(Applied::quarantined("CURRENCY_MISMATCH"));
+        }
+        match fact {
+            Fact::Refund(refund) => refunds::learn(self, order, payment, refund).await?,
+            Fact::Dispute(dispute) => disputes::learn(self, order, &payment, dispute).await?,
+        }
+        Ok(Applied::done(""))
+    }
+
+    async fn carry_out(&self, order: &mut Order, decision: Decision) -> Result<Applied, PaymentError> {
+        match decision {
             Decision::Nothing => Ok(Applied::done("")),
             Decision::Process => {
                 self.advance(order, ActiveModel::default(), OrderStatus::Processing, "").await?;
@@ -56,32 +101,30 @@ impl Scene<'_> {
             }
             Decision::Pay(payment) => {
                 self.pay(order, &payment).await?;
-                Ok(Applied::done_with_tasks(""))
+                Ok(Applied::done("").of_payment(payment))
             }
             Decision::Expire(reason) => {
                 self.expire(order, reason).await?;
-                Ok(Applied::done_with_tasks(""))
+                Ok(Applied::done(""))
             }
             Decision::RefundLate(payment) => {
-                let columns = paid_columns(&payment, self.world);
-                self.advance(order, columns, OrderStatus::RefundPending, "LATE_PAYMENT").await?;
-                self.receive(order, &payment, Account::RefundsDue).await?;
-                self.refund(order, format!("refund:{}", order.id), &payment).await?;
-                Ok(Applied::done_with_tasks("LATE_PAYMENT"))
+                let cause = refunds::Cause::LatePayment;
+                self.own(order, &payment, OrderStatus::RefundPending, cause.name()).await?;
+                self.send_back(order, &payment, (format!("refund:{}", order.id), cause)).await?;
+                Ok(Applied::done(cause.name()).of_payment(payment))
             }
             Decision::RefundExtra(payment) => {
-                let step = Step { to: order.status, actor: self.actor, detail: "EXTRA_PAYMENT" };
-                store::audit(self.txn, self.world, order, step).await?;
-                self.receive(order, &payment, Account::RefundsDue).await?;
-                self.refund(order, format!("refund:{}:{}", order.id, payment.id), &payment).await?;
-                Ok(Applied::done_with_tasks("EXTRA_PAYMENT"))
+                let cause = refunds::Cause::ExtraPayment;
+                self.note(order, cause.name()).await?;
+                let intent = format!("refund:{}:{}", order.id, payment.id);
+                self.send_back(order, &payment, (intent, cause)).await?;
+                Ok(Applied::done(cause.name()).of_payment(payment))
             }
             Decision::QuarantineOrder(payment, reason) => {
-                let columns = paid_columns(&payment, self.world);
-                self.advance(order, columns, OrderStatus::Quarantined, reason).await?;
-                self.receive(order, &payment, Account::Suspense).await?;
+                self.own(order, &payment, OrderStatus::Quarantined, reason).await?;
+                payments::register(self, order, &payment, Account::Suspense).await?;
                 tracing::error!(order = order.id, reason, "a payment contradicts its quote");
-                Ok(Applied::quarantined(reason))
+                Ok(Applied::quarantined(reason).of_payment(payment))
             }
             Decision::QuarantineEvent(reason) => {
                 tracing::error!(order = order.id, reason, "an event about a payment was set aside");
@@ -91,77 +134,82 @@ impl Scene<'_> {
     }
 
     /// Ends an open order that was never paid, and lets its document go.
-    pub(crate) async fn expire(&self, order: &Order, reason: &'static str) -> Result<(), PaymentError> {
+    pub(crate) async fn expire(&self, order: &mut Order, reason: &'static str) -> Result<(), PaymentError> {
         self.advance(order, ActiveModel::default(), OrderStatus::Expired, reason).await?;
         let intent = format!("release_document:{}", order.id);
         outbox::enqueue(self.txn, self.world, intent, order, &Task::ReleaseDocument).await
     }
 
-    /// Sends the whole payment of an order back.
-    pub(crate) async fn refund_order(&self, order: &Order, reason: &str) -> Result<(), PaymentError> {
-        self.advance(order, ActiveModel::default(), OrderStatus::RefundPending, reason).await?;
-        let payment = Payment {
-            id: order.provider_payment_id.clone().unwrap_or_default(),
-            amount_minor: order.amount_minor,
-            currency: order.currency.clone(),
-        };
-        let posting = Posting {
-            key: format!("reversal:{}", order.id),
-            order_id: &order.id,
-            debit: Account::Sales,
-            credit: Account::RefundsDue,
-            amount_minor: payment.amount_minor,
-            currency: &payment.currency,
-        };
-        ledger::post(self.txn, self.world, posting).await?;
-        self.refund(order, format!("refund:{}", order.id), &payment).await
-    }
-
-    /// Changes the status of a locked order.
+    /// Changes the status of a locked order, with `columns` besides, and writes the audit row.
     pub(crate) async fn advance(
         &self,
-        order: &Order,
-        columns: ActiveModel,
+        order: &mut Order,
+        mut columns: ActiveModel,
         to: OrderStatus,
         detail: &str,
     ) -> Result<(), PaymentError> {
-        let step = Step { to, actor: self.actor, detail };
-        Ok(store::advance(self.txn, self.world, order, columns, step).await?)
+        let step = audit::Step { to, actor: self.actor, detail };
+        let link = audit::append(self.txn, self.world, order, step).await?;
+        columns.status = Set(to);
+        columns.audit_seq = Set(link.seq);
+        columns.audit_hash = Set(link.hash);
+        self.change(order, columns).await
     }
 
-    async fn pay(&self, order: &Order, payment: &Payment) -> Result<(), PaymentError> {
-        self.advance(order, paid_columns(payment, self.world), OrderStatus::Paid, "").await?;
-        self.receive(order, payment, Account::Sales).await?;
+    /// Writes an audit row about something that does not change the status of a locked order.
+    pub(crate) async fn note(&self, order: &mut Order, detail: &str) -> Result<(), PaymentError> {
+        self.advance(order, ActiveModel::default(), order.status, detail).await
+    }
+
+    /// Changes columns of a locked order.
+    pub(crate) async fn change(
+        &self,
+        order: &mut Order,
+        columns: ActiveModel,
+    ) -> Result<(), PaymentError> {
+        let changed = orders::Entity::update_many()
+            .set(columns)
+            .filter(orders::Column::Id.eq(&order.id))
+            .filter(orders::Column::Status.eq(order.status))
+            .filter(orders::Column::AuditSeq.eq(order.audit_seq))
+            .exec_with_returning(self.txn)
+            .await?;
+        *order = changed.into_iter().next().ok_or(DbErr::RecordNotUpdated)?;
+        Ok(())
+    }
+
+    async fn pay(&self, order: &mut Order, payment: &Payment) -> Result<(), PaymentError> {
+        self.own(order, payment, OrderStatus::Paid, "").await?;
+        payments::register(self, order, payment, Account::Sales).await?;
         let task = Task::StartJob { user_id: order.user_id.clone(), pages: order.pages };
-        outbox::enqueue(self.txn, self.world, format!("start_job:{}", order.id), order, &task).await
+        outbox::enqueue(self.txn, self.world, outbox::start_intent(&order.id), order, &task).await
     }
 
-    async fn receive(&self, order: &Order, payment: &Payment, credit: Account) -> Result<(), PaymentError> {
-        let posting = Posting {
-            key: format!("payment:{}", payment.id),
-            order_id: &order.id,
-            debit: Account::Provider,
-            credit,
-            amount_minor: payment.amount_minor,
-            currency: &payment.currency,
+    /// Makes a payment the order's own.
+    async fn own(
+        &self,
+        order: &mut Order,
+        payment: &Payment,
+        to: OrderStatus,
+        detail: &str,
+    ) -> Result<(), PaymentError> {
+        let columns = ActiveModel {
+            provider_payment_id: Set(Some(payment.id.clone())),
+            paid_at: Set(Some(self.world.now().unix_micros())),
+            ..Default::default()
         };
-        Ok(ledger::post(self.txn, self.world, posting).await?)
+        self.advance(order, columns, to, detail).await
     }
 
-    async fn refund(&self, order: &Order, intent: String, payment: &Payment) -> Result<(), PaymentError> {
-        let task = Task::Refund {
-            payment_id: payment.id.clone(),
-            amount_minor: payment.amount_minor,
-            currency: payment.currency.clone(),
-        };
-        outbox::enqueue(self.txn, self.world, intent, order, &task).await
-    }
-}
-
-fn paid_columns(payment: &Payment, world: &World) -> ActiveModel {
-    ActiveModel {
-        provider_payment_id: Set(Some(payment.id.clone())),
-        paid_at: Set(Some(world.now().unix_micros())),
-        ..Default::default()
+    /// Enters a payment that must not stay here, and sends all of it back.
+    async fn send_back(
+        &self,
+        order: &mut Order,
+        payment: &Payment,
+        why: (String, refunds::Cause),
+    ) -> Result<(), PaymentError> {
+        let row = payments::register(self, order, payment, Account::RefundsDue).await?;
+        let amount = row.amount_minor;
+        refunds::begin(self, order, row, amount, why).await
     }
 }

@@ -21,7 +21,7 @@ pub(crate) fn full_jitter(world: &World, first: Duration, longest: Duration, att
 mod tests {
     use std::sync::Arc;
 
-    use quire_clock::{Entropy, SystemClock};
+    use quire_clock::Entropy;
 
     use super::*;
 
@@ -35,7 +35,7 @@ mod tests {
 
     #[test]
     fn the_wait_doubles_up_to_its_longest_and_starts_at_zero() {
-        let world = |byte| World { clock: Arc::new(SystemClock), entropy: Arc::new(Same(byte)) };
+        let world = |byte| World::system().with_entropy(Arc::new(Same(byte)));
         let wait = |byte, attempt| {
             full_jitter(&world(byte), Duration::from_millis(100), Duration::from_secs(1), attempt)
         };

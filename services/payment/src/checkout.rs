@@ -1,7 +1,10 @@
-//! From a document to a checkout that can be paid, through any crash in between.
+//! From a document to something that can be paid, through any crash in between.
 //!
 //! The order is written before the provider is called. Whatever happens then, the next call for the document
-//! finds the order and goes on with the same idempotency key, so that there is one session for one order.
+//! finds the order and goes on with the same idempotency key, so that there is one session or intent for one order.
+
+mod draft;
+mod provider_side;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,29 +13,29 @@ use quire_clock::World;
 use quire_database::Database;
 use quire_fault::{Rule, Violation};
 use quire_proto::document::v1::Document;
-use sea_orm::ActiveValue::Set;
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 use tokio::sync::Notify;
 use url::Url;
 
 use crate::apply::Scene;
 use crate::error::PaymentError;
-use crate::event::Notice;
+use crate::inbox;
+use crate::inbox::event::Notice;
 use crate::peers::Peers;
-use crate::pricing::{Pricing, Quote};
-use crate::provider::{ProviderError, SessionStatus, Stripe};
-use crate::store;
-use crate::store::entity::orders::{self, Model as Order, OrderStatus};
-use crate::webhook::wake_parked;
+use crate::pricing::Pricing;
+use crate::provider::{ProviderError, Stripe};
+use crate::store::entity::orders::{self, Method, Model as Order, OrderStatus};
+use crate::store::{self, Awaited};
+use crate::transition::{Decision, decide};
+use provider_side::Look;
 
 /// The provider refuses sessions that live shorter than 30 minutes; a minute is for clocks that differ.
 const SHORTEST_SESSION: Duration = Duration::from_secs(31 * 60);
-/// The provider refuses sessions that live longer than 24 hours; its clock may be behind ours.
-const CLOCK_MARGIN: Duration = Duration::from_secs(60);
-/// Characters of the title shown on the provider's page.
-const MAX_TITLE: usize = 120;
 
-/// Opens checkouts.
+/// How often and after which wait a checkout is tried again while another is being closed.
+const CLOSING_TRIES: u32 = 5;
+const CLOSING_WAIT: Duration = Duration::from_millis(200);
+
+/// Opens checkouts and intents. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Checkout {
     pub(crate) database: Database,
@@ -57,12 +60,35 @@ enum Found {
 }
 
 impl Checkout {
-    /// The open checkout of a document: the one there is, or a new one.
+    /// The open order of a document that is paid in this way: the one there is, or a new one. One that was to be paid
+    /// in another way is closed first.
     ///
     /// # Errors
     /// The document service's refusal, unchanged; a conflict when the document is paid; or the provider does not
     /// answer, and then the same call goes on later where this one stopped.
-    pub(crate) async fn create(&self, user_id: &str, document_id: &str) -> Result<Order, PaymentError> {
+    pub(crate) async fn create(
+        &self,
+        user_id: &str,
+        document_id: &str,
+        method: Method,
+    ) -> Result<Order, PaymentError> {
+        for _ in 0..CLOSING_TRIES {
+            match self.try_create(user_id, document_id, method).await {
+                // The provider's own event about what we have just closed may be faster than we are: its release of the
+                // document takes a moment.
+                Err(PaymentError::Closing) => tokio::time::sleep(CLOSING_WAIT).await,
+                outcome => return outcome,
+            }
+        }
+        Err(PaymentError::Closing)
+    }
+
+    async fn try_create(
+        &self,
+        user_id: &str,
+        document_id: &str,
+        method: Method,
+    ) -> Result<Order, PaymentError> {
         if document_id.is_empty() {
             return Err(PaymentError::Invalid(vec![Violation::new("document_id", Rule::Missing)]));
         }
@@ -75,7 +101,7 @@ impl Checkout {
         let live = store::live_order(self.database.reader(), document_id).await?;
         // Somebody else's order says nothing to this caller: the document service answers that it is not theirs.
         if let Some(order) = live.filter(|order| order.user_id == user_id) {
-            match self.resume(order).await? {
+            match self.resume(order, method).await? {
                 Found::Ready(order) => return Ok(order),
                 Found::Dead(order) => dead = Some(order),
             }
@@ -86,9 +112,11 @@ impl Checkout {
             return Err(PaymentError::Closing);
         }
         let document = self.peers.prepare_order(document_id, user_id).await.map_err(PaymentError::Peer)?;
+        self.world.reach("payment.checkout.prepared");
         let quote = self.pricing.quote(Some(document.target_pages))?;
-        let order = self.write(&document, user_id, quote, dead).await?;
-        match self.resume(order).await? {
+        let order = self.write(&document, self.draft(&document, user_id, quote, method), dead).await?;
+        self.world.reach("payment.checkout.written");
+        match self.resume(order, method).await? {
             Found::Ready(order) => Ok(order),
             // The provider has stored a failure under the new key; the next call takes another.
             Found::Dead(_) => {
@@ -97,45 +125,79 @@ impl Checkout {
         }
     }
 
-    /// Asks the provider how the session of an unsettled order stands, and does what it says.
-    pub(crate) async fn check(&self, order: &Order, overdue: bool) -> Result<(), PaymentError> {
-        let Some(session_id) = &order.checkout_session_id else {
-            // Nobody was ever told where to pay.
-            return if overdue { self.in_transaction(order, "sweep", None).await } else { Ok(()) };
+    /// What the customer's page needs to confirm the order's intent.
+    ///
+    /// # Errors
+    /// The provider does not answer.
+    pub(crate) async fn client_secret(&self, order: &Order) -> Result<String, PaymentError> {
+        let Some(intent_id) = &order.intent_id else {
+            return Ok(String::new());
         };
-        let notice = match self.provider.find_checkout_session(session_id).await? {
-            Some(session) => Notice::of_session(session),
+        let intent = self.provider.find_payment_intent(intent_id).await?;
+        Ok(intent.and_then(|intent| intent.client_secret).unwrap_or_default())
+    }
+
+    /// Asks the provider how an unsettled order stands, and does what it says.
+    pub(crate) async fn check(&self, order: &Order, overdue: bool) -> Result<(), PaymentError> {
+        if order.provider_object().is_none() {
+            // Nobody was ever told how to pay.
+            return if overdue { self.in_transaction(order, "sweep", None).await } else { Ok(()) };
+        }
+        let mut look = self.look(order).await?;
+        // A session ends by itself; an intent has no end of its own.
+        if overdue && order.method == Method::Intent && matches!(look, Look::Open) {
+            look = self.close(order).await?;
+        }
+        let notice = match look {
+            Look::Says(notice) => notice,
+            Look::Open => return Ok(()),
             // Before its time is up it may be the provider's address or key that is wrong.
-            None if overdue => Some(Notice::Expired { session_id: session_id.clone() }),
-            None => {
-                tracing::warn!(order = order.id, "the provider does not know the session of an order");
-                None
+            Look::Unknown if overdue => {
+                Notice::Expired { object_id: order.provider_object().unwrap_or_default().to_owned() }
+            }
+            Look::Unknown => {
+                tracing::warn!(order = order.id, "the provider does not know what pays an order");
+                return Ok(());
             }
         };
-        match notice {
-            Some(notice) => self.in_transaction(order, "sweep", Some(&notice)).await,
-            None => Ok(()),
+        self.in_transaction(order, "sweep", Some(&notice)).await
+    }
+
+    /// What the provider says of an unsettled order that the order does not say; nothing if they agree.
+    ///
+    /// # Errors
+    /// The provider does not answer.
+    pub(crate) async fn difference(&self, order: &Order) -> Result<Option<&'static str>, PaymentError> {
+        if order.provider_object().is_none() {
+            return Ok(None);
         }
+        Ok(match self.look(order).await? {
+            Look::Says(notice) if decide(order, &notice, false) != Decision::Nothing => Some(notice.name()),
+            Look::Says(_) | Look::Open | Look::Unknown => None,
+        })
     }
 
     /// Applies a notice, or expires the order when there is none.
-    async fn in_transaction(
+    pub(crate) async fn in_transaction(
         &self,
         order: &Order,
         actor: &str,
         notice: Option<&Notice>,
     ) -> Result<(), PaymentError> {
         let txn = self.database.begin_write().await?;
-        let Some(order) = store::lock_order(&txn, &order.id).await? else {
+        let Some(mut order) = store::lock_order(&txn, &order.id).await? else {
             return Ok(());
         };
         let scene = Scene { txn: &txn, world: &self.world, actor };
         match notice {
             Some(notice) => {
-                scene.apply(&order, notice).await?;
+                let applied = scene.apply(&mut order, notice).await?;
+                if let Some(payment_id) = &applied.new_payment {
+                    inbox::wake(&scene, Awaited::Payment(payment_id)).await?;
+                }
             }
-            None if order.status == OrderStatus::Open && order.checkout_session_id.is_none() => {
-                scene.expire(&order, "NEVER_OPENED").await?;
+            None if order.status == OrderStatus::Open && order.provider_object().is_none() => {
+                scene.expire(&mut order, "NEVER_OPENED").await?;
             }
             None => return Ok(()),
         }
@@ -145,7 +207,7 @@ impl Checkout {
     }
 
     /// Goes on with an order where an earlier call stopped.
-    async fn resume(&self, order: Order) -> Result<Found, PaymentError> {
+    async fn resume(&self, order: Order, method: Method) -> Result<Found, PaymentError> {
         match order.status {
             OrderStatus::Open => {}
             OrderStatus::Paid | OrderStatus::Delivered => return Err(PaymentError::AlreadyPaid),
@@ -156,25 +218,45 @@ impl Checkout {
             }
         }
         let now = self.world.now();
-        let Some(session_id) = order.checkout_session_id.clone() else {
+        if order.provider_object().is_none() {
             if now.plus(SHORTEST_SESSION).unix_micros() > order.expires_at {
                 return Ok(Found::Dead(order));
             }
-            return self.open_session(order).await;
-        };
+            // Also when it was to be paid in another way: what the lost call made at the provider must be known first.
+            let opened = self.open(order).await?;
+            return match opened {
+                Found::Ready(order) if order.method != method => self.replace(order).await,
+                opened => Ok(opened),
+            };
+        }
+        if order.method != method {
+            return self.replace(order).await;
+        }
         if now.unix_micros() < order.expires_at {
             return Ok(Found::Ready(order));
         }
-        let Some(session) = self.provider.find_checkout_session(&session_id).await? else {
-            return Ok(Found::Dead(order));
-        };
-        if session.status == Some(SessionStatus::Open) {
-            return Ok(Found::Ready(order));
+        match self.look(&order).await? {
+            Look::Open if order.method == Method::Intent => self.replace(order).await,
+            Look::Open => Ok(Found::Ready(order)),
+            look => self.ended(order, look).await,
         }
-        match Notice::of_session(session) {
+    }
+
+    /// Closes what can be paid, so that another order may take its place.
+    async fn replace(&self, order: Order) -> Result<Found, PaymentError> {
+        match self.close(&order).await? {
+            // It did not close: whoever pays it now pays this order.
+            Look::Open => Err(PaymentError::Closing),
+            look => self.ended(order, look).await,
+        }
+    }
+
+    /// What to do with an order that is no longer open at the provider.
+    async fn ended(&self, order: Order, look: Look) -> Result<Found, PaymentError> {
+        match look {
             // The new order takes its place in one transaction, without releasing the document between.
-            Some(Notice::Expired { .. }) | None => Ok(Found::Dead(order)),
-            Some(notice) => {
+            Look::Says(Notice::Expired { .. }) | Look::Unknown | Look::Open => Ok(Found::Dead(order)),
+            Look::Says(notice) => {
                 self.in_transaction(&order, "checkout", Some(&notice)).await?;
                 let order = store::order(self.database.reader(), &order.id).await?;
                 match order.map(|order| order.status) {
@@ -186,123 +268,37 @@ impl Checkout {
         }
     }
 
-    /// Calls the provider, always with the same key and body for the same order, and stores what it answers.
-    async fn open_session(&self, order: Order) -> Result<Found, PaymentError> {
-        let key = format!("checkout:{}", order.id);
-        let session = match self.provider.create_checkout_session(&key, &order.provider_request).await {
-            Ok(session) => session,
-            Err(ProviderError::KeySpent) => return Ok(Found::Dead(order)),
-            Err(error) => return Err(error.into()),
-        };
-        let expires_at = session.expires_at.map(|seconds| seconds.saturating_mul(1_000_000));
-        let columns = orders::ActiveModel {
-            checkout_session_id: Set(Some(session.id)),
-            checkout_url: Set(session.url),
-            expires_at: Set(expires_at.unwrap_or(order.expires_at)),
-            ..Default::default()
-        };
-        let txn = self.database.begin_write().await?;
-        orders::Entity::update_many()
-            .set(columns)
-            .filter(orders::Column::Id.eq(&order.id))
-            .filter(orders::Column::CheckoutSessionId.is_null())
-            .exec(&txn)
-            .await?;
-        let stored = store::order(&txn, &order.id).await?;
-        txn.commit().await?;
-        stored.map(Found::Ready).ok_or(PaymentError::OrderNotFound)
-    }
-
     /// Writes the order, in place of a dead one if there is, or finds the one that a concurrent call has written.
     async fn write(
         &self,
         document: &Document,
-        user_id: &str,
-        quote: Quote,
+        order: Order,
         dead: Option<Order>,
     ) -> Result<Order, PaymentError> {
-        let order = self.draft(document, user_id, quote);
         let txn = self.database.begin_write().await?;
         if let Some(dead) = dead {
             let dead = store::lock_order(&txn, &dead.id).await?;
-            let Some(dead) = dead.filter(|order| order.status == OrderStatus::Open) else {
+            let Some(mut dead) = dead.filter(|order| order.status == OrderStatus::Open) else {
                 // It was paid or has expired in the meantime; then a release may be on its way, which would open the
                 // document for changes under the new quote.
                 txn.rollback().await?;
                 return Err(PaymentError::Closing);
             };
             let scene = Scene { txn: &txn, world: &self.world, actor: "checkout" };
-            scene.advance(&dead, orders::ActiveModel::default(), OrderStatus::Expired, "REPLACED").await?;
+            let nothing = orders::ActiveModel::default();
+            scene.advance(&mut dead, nothing, OrderStatus::Expired, "REPLACED").await?;
         }
-        store::serialize_on_order(&txn, &order.id).await?;
+        store::serialize_on(&txn, &order.id).await?;
         if !store::insert_order(&txn, &order).await? {
             txn.rollback().await?;
             let live = store::live_order(self.database.reader(), &document.id).await?;
             return live.ok_or(PaymentError::Closing);
         }
-        let tasks = wake_parked(&txn, &self.world, &order.id).await?;
+        let scene = Scene { txn: &txn, world: &self.world, actor: "checkout" };
+        inbox::wake(&scene, Awaited::Order(&order.id)).await?;
         txn.commit().await?;
-        if tasks {
-            self.wake.notify_one();
-        }
+        self.wake.notify_one();
         Ok(order)
-    }
-
-    fn draft(&self, document: &Document, user_id: &str, quote: Quote) -> Order {
-        let id = self.world.id();
-        let now = self.world.now();
-        let expires_at = now.plus(self.life);
-        Order {
-            provider_request: self.form(&id, document, quote, expires_at.minus(CLOCK_MARGIN).unix_seconds()),
-            id,
-            document_id: document.id.clone(),
-            user_id: user_id.to_owned(),
-            pages: quote.pages,
-            unit_minor: quote.unit_minor,
-            amount_minor: quote.total_minor,
-            currency: quote.currency.code().to_owned(),
-            status: OrderStatus::Open,
-            checkout_session_id: None,
-            checkout_url: None,
-            provider_payment_id: None,
-            job_id: None,
-            created_at: now.unix_micros(),
-            paid_at: None,
-            expires_at: expires_at.unix_micros(),
-            checked_at: now.unix_micros(),
-        }
-    }
-
-    /// The body of the provider request. The ids are in the metadata of the session and of the payment, since
-    /// each kind of event shows only one of them.
-    fn form(&self, order_id: &str, document: &Document, quote: Quote, expires_at_seconds: i64) -> String {
-        let title: String =
-            document.title.chars().filter(|letter| !letter.is_control()).take(MAX_TITLE).collect();
-        let title = if title.trim().is_empty() { "Document".to_owned() } else { title };
-        let price = quote.currency.show(quote.unit_minor);
-        let back = |page: &str| {
-            let base = self.public_url.as_str().trim_end_matches('/');
-            format!("{base}/payment/{page}?order_id={order_id}")
-        };
-        url::form_urlencoded::Serializer::new(String::new())
-            .append_pair("mode", "payment")
-            .append_pair("client_reference_id", order_id)
-            .append_pair("metadata[order_id]", order_id)
-            .append_pair("metadata[document_id]", &document.id)
-            .append_pair("payment_intent_data[metadata][order_id]", order_id)
-            .append_pair("payment_intent_data[metadata][document_id]", &document.id)
-            .append_pair("line_items[0][quantity]", &quote.pages.to_string())
-            .append_pair("line_items[0][price_data][currency]", &quote.currency.code().to_ascii_lowercase())
-            .append_pair("line_items[0][price_data][unit_amount]", &quote.unit_minor.to_string())
-            .append_pair("line_items[0][price_data][product_data][name]", &title)
-            .append_pair(
-                "line_items[0][price_data][product_data][description]",
-                &format!("{} pages at {price} each", quote.pages),
-            )
-            .append_pair("success_url", &back("success"))
-            .append_pair("cancel_url", &back("cancel"))
-            .append_pair("expires_at", &expires_at_seconds.to_string())
-            .finish()
     }
 }
 
@@ -356,7 +352,7 @@ pub(crate) mod tests {
     pub(crate) async fn insert(checkout: &Checkout, change: impl FnOnce(&mut Order)) -> Order {
         let document = Document { id: checkout.world.id(), ..Default::default() };
         let quote = checkout.pricing.quote(Some(12)).unwrap();
-        let mut order = checkout.draft(&document, "ada", quote);
+        let mut order = checkout.draft(&document, "ada", quote, Method::Checkout);
         (order.checked_at, order.expires_at) = (0, 0);
         change(&mut order);
         let txn = checkout.database.begin_write().await.unwrap();
@@ -365,21 +361,25 @@ pub(crate) mod tests {
         order
     }
 
+    fn draft(checkout: &Checkout, document: &Document) -> Order {
+        let quote = checkout.pricing.quote(Some(12)).unwrap();
+        checkout.draft(document, "ada", quote, Method::Checkout)
+    }
+
     async fn no_order_takes_the_place_of_one_that_is_being_released(backend: Backend) {
         let (checkout, _file) = checkout(backend, "http://127.0.0.1:1").await;
         let dead = insert(&checkout, |_| {}).await;
         // The sweep ends it after the checkout has found it and before it is replaced.
         checkout.in_transaction(&dead, "sweep", None).await.unwrap();
         let document = Document { id: dead.document_id.clone(), ..Default::default() };
-        let quote = checkout.pricing.quote(Some(12)).unwrap();
-        let written = checkout.write(&document, "ada", quote, Some(dead.clone())).await;
+        let written = checkout.write(&document, draft(&checkout, &document), Some(dead.clone())).await;
         assert!(matches!(written, Err(PaymentError::Closing)));
         let reader = checkout.database.reader();
         assert_eq!(store::live_order(reader, &dead.document_id).await.unwrap(), None);
 
         let open = insert(&checkout, |_| {}).await;
         let document = Document { id: open.document_id.clone(), ..Default::default() };
-        let written = checkout.write(&document, "ada", quote, Some(open.clone())).await.unwrap();
+        let written = checkout.write(&document, draft(&checkout, &document), Some(open.clone())).await.unwrap();
         let live = store::live_order(checkout.database.reader(), &open.document_id).await.unwrap();
         assert_eq!(live.map(|order| order.id), Some(written.id));
     }

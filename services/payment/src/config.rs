@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use quire_database::Settings as DatabaseSettings;
 use quire_identity::MasterSecret;
+use quire_serve::metrics::Metrics;
 use quire_serve::settings::{Common, Settings, is_published};
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
@@ -22,6 +23,8 @@ pub const DEVELOPMENT_STRIPE_URL: &str = "http://127.0.0.1:12111";
 /// A session lives at least 30 minutes at the provider, plus two margins for clocks.
 const SHORTEST_LIFE_SECONDS: u64 = 33 * 60;
 const LONGEST_LIFE_SECONDS: u64 = 24 * 60 * 60;
+/// Thirty-five days: the provider tells of events for thirty, and one that is forgotten here would count as missed.
+const RETENTION_SECONDS: u64 = 35 * 24 * 3600;
 /// Shorter webhook secrets could be guessed.
 const MIN_SECRET_CHARACTERS: usize = 16;
 
@@ -44,6 +47,15 @@ pub struct Config {
     /// More than one while a secret is being replaced.
     pub webhook_secrets: Vec<SecretString>,
     pub redis_url: Option<SecretString>,
+    /// Whether the account's events are about real money, as far as its key tells.
+    pub livemode: Option<bool>,
+    /// How long finished events and idempotency keys are kept. The keys of the business stay for ever.
+    pub retention: Duration,
+    /// How often the records are compared.
+    pub reconcile_every: Duration,
+    /// What is younger is on its way, and is not compared.
+    pub reconcile_grace: Duration,
+    pub metrics: Metrics,
 }
 
 impl Config {
@@ -63,6 +75,10 @@ impl Config {
             SHORTEST_LIFE_SECONDS..=LONGEST_LIFE_SECONDS,
         );
         let redis_url = settings.secret("REDIS_URL");
+        let retention =
+            settings.number("QUIRE_WEBHOOK_RETENTION_SECONDS", RETENTION_SECONDS, RETENTION_SECONDS..=u64::MAX >> 32);
+        let every = settings.number("QUIRE_RECONCILE_SECONDS", 300, 5..=24 * 3600);
+        let grace = settings.number("QUIRE_RECONCILE_GRACE_SECONDS", 60, 0..=24 * 3600);
         Some(Self {
             database: DatabaseSettings {
                 url: common.database_url.clone(),
@@ -77,9 +93,14 @@ impl Config {
             public_url: public_url?,
             pricing: pricing?,
             checkout_life: Duration::from_secs(life),
+            livemode: provider.as_ref().and_then(livemode),
             provider: provider?,
             webhook_secrets,
             redis_url,
+            retention: Duration::from_secs(retention),
+            reconcile_every: Duration::from_secs(every),
+            reconcile_grace: Duration::from_secs(grace),
+            metrics: Metrics::default(),
         })
     }
 }
@@ -121,6 +142,17 @@ fn read_provider(settings: &mut Settings, production: bool) -> Option<ProviderSe
         }
     }
     Some(ProviderSettings { url: url?, api_key })
+}
+
+/// The provider's keys say which of its two worlds they belong to.
+fn livemode(provider: &ProviderSettings) -> Option<bool> {
+    let key = provider.api_key.expose_secret();
+    let starts = |world: &str| ["sk", "rk"].iter().any(|kind| key.starts_with(&format!("{kind}_{world}_")));
+    match (starts("live"), starts("test")) {
+        (true, _) => Some(true),
+        (_, true) => Some(false),
+        _ => None,
+    }
 }
 
 fn read_webhook_secrets(settings: &mut Settings, production: bool) -> Vec<SecretString> {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use quire_fault::{Fault, Kind, Violation, log_internal};
+use quire_idempotency::IdempotencyError;
 use sea_orm::DbErr;
 
 use crate::provider::ProviderError;
@@ -16,6 +17,20 @@ pub enum PaymentError {
     TooExpensive,
     #[error("there is no such order")]
     OrderNotFound,
+    #[error("the payment is not in the books")]
+    PaymentNotFound,
+    #[error("there is no such refund")]
+    RefundNotFound,
+    #[error("the refund was decided the other way already")]
+    RefundDecided,
+    #[error("the payment is disputed at the customer's bank: nothing is refunded until that is decided")]
+    Disputed,
+    #[error("only {left_minor} of the payment can still be refunded, in minor units of {currency}")]
+    RefundTooLarge { left_minor: i64, currency: String },
+    #[error("the order cannot be refunded: it is not paid, or its money is on its way back")]
+    NotRefundable,
+    #[error(transparent)]
+    Idempotency(#[from] IdempotencyError),
     #[error("the document is already paid")]
     AlreadyPaid,
     #[error("a payment of the document is being processed")]
@@ -45,6 +60,27 @@ pub enum PaymentError {
     Task(#[source] serde_json::Error),
 }
 
+impl PaymentError {
+    /// Whether the same may succeed later without anybody mending anything.
+    pub(crate) fn may_pass(&self) -> bool {
+        match self {
+            Self::Database(error) => is_passing(error),
+            Self::Peer(_) | Self::Provider(_) | Self::Closing => true,
+            _ => false,
+        }
+    }
+}
+
+/// A lock or a connection that could not be had, or a transaction that lost against another.
+fn is_passing(error: &DbErr) -> bool {
+    match error {
+        DbErr::ConnectionAcquire(_) | DbErr::Conn(_) => true,
+        // A change under the lock of its order that met nothing: somebody else was first, by another way.
+        DbErr::RecordNotUpdated => false,
+        error => quire_database::is_transient(error),
+    }
+}
+
 impl From<PaymentError> for Fault {
     fn from(error: PaymentError) -> Self {
         let message = error.to_string();
@@ -52,6 +88,19 @@ impl From<PaymentError> for Fault {
             PaymentError::Invalid(violations) => Fault::invalid(violations),
             PaymentError::TooExpensive => Fault::new(Kind::Precondition, "AMOUNT_TOO_LARGE", message),
             PaymentError::OrderNotFound => Fault::new(Kind::NotFound, "ORDER_NOT_FOUND", message),
+            PaymentError::PaymentNotFound => {
+                tracing::error!("a payment that must be in the books is not");
+                Fault::internal()
+            }
+            PaymentError::RefundNotFound => Fault::new(Kind::NotFound, "REFUND_NOT_FOUND", message),
+            PaymentError::RefundDecided => Fault::new(Kind::Conflict, "REFUND_DECIDED", message),
+            PaymentError::Disputed => Fault::new(Kind::Conflict, "PAYMENT_DISPUTED", message),
+            PaymentError::RefundTooLarge { .. } => Fault::new(Kind::Conflict, "REFUND_TOO_LARGE", message),
+            PaymentError::NotRefundable => Fault::new(Kind::Conflict, "ORDER_NOT_REFUNDABLE", message),
+            PaymentError::Idempotency(IdempotencyError::Database(error)) => {
+                PaymentError::Database(error).into()
+            }
+            PaymentError::Idempotency(error) => error.into(),
             PaymentError::AlreadyPaid => Fault::new(Kind::Conflict, "ALREADY_PAID", message),
             PaymentError::PaymentProcessing => Fault::new(Kind::Conflict, "PAYMENT_PROCESSING", message),
             PaymentError::Quarantined => Fault::new(Kind::Conflict, "PAYMENT_QUARANTINED", message),
@@ -76,7 +125,7 @@ impl From<PaymentError> for Fault {
                 log_internal("payment", &database);
                 // A lock or a connection that could not be had is no lasting failure: the provider and the
                 // customer may send the same again.
-                if matches!(database, DbErr::ConnectionAcquire(_) | DbErr::Conn(_)) {
+                if is_passing(&database) {
                     Fault::new(Kind::Unavailable, "DATABASE_UNAVAILABLE", "the database does not answer")
                         .with_retry_after(Duration::from_secs(1))
                 } else {

@@ -7,26 +7,31 @@
 //! relay repeats the wish until the job service, which answers one job per order for ever, has said yes.
 
 mod apply;
+mod audit;
 mod backoff;
+mod books;
 mod checkout;
 pub mod config;
 mod currency;
+mod dead_letters;
 mod error;
-mod event;
 mod grpc;
-mod ledger;
+mod inbox;
+mod metrics;
+pub mod operator;
 mod orders;
 mod outbox;
 mod peers;
 mod pricing;
 pub mod provider;
+mod reconcile;
+mod refund_requests;
 mod relay;
 mod settle;
 pub mod signature;
 mod store;
 mod sweep;
 mod transition;
-mod webhook;
 
 use std::sync::Arc;
 
@@ -49,13 +54,18 @@ pub use currency::Currency;
 pub use pricing::{Pricing, Quote};
 
 use checkout::Checkout;
+use dead_letters::DeadLetters;
+use inbox::Inbox;
+use inbox::webhook::Webhook;
+use metrics::PaymentMetrics;
 use orders::Orders;
 use peers::Peers;
 use provider::{ProviderError, Stripe};
+use reconcile::Reconciler;
+use refund_requests::RefundRequests;
 use relay::Relay;
 use settle::Settlement;
 use signature::Verifier;
-use webhook::Webhook;
 
 /// The service's name in tokens and logs.
 pub const NAME: &str = "payment";
@@ -104,6 +114,7 @@ pub async fn serve(
         &config.master,
         following.clone(),
     );
+    gatekeeper.expose(&config.metrics.scope(NAME));
     let _ended = following.drop_guard();
     let peers = Peers::new(channel(&config.document_url)?, channel(&config.job_url)?, identity);
     let provider = Stripe::new(&config.provider, world.clone())?;
@@ -123,32 +134,54 @@ pub async fn serve(
         life: config.checkout_life,
         wake: wake.clone(),
     };
-    let webhook = Webhook {
+    let metrics = PaymentMetrics::new(&config.metrics.scope(NAME));
+    let inbox = Inbox {
         database: database.clone(),
         world: world.clone(),
-        verifier: Verifier::new(config.webhook_secrets),
         seen,
+        livemode: config.livemode,
         wake: wake.clone(),
     };
     let settlement = Settlement { database: database.clone(), world: world.clone(), wake: wake.clone() };
-    let relay = Relay { database: database.clone(), world: world.clone(), provider, peers, wake };
+    let keys = quire_idempotency::Keys::new(database.clone(), world.clone());
+    let reconciler = Reconciler {
+        database: database.clone(),
+        world: world.clone(),
+        provider: provider.clone(),
+        peers: peers.clone(),
+        inbox: inbox.clone(),
+        checkout: checkout.clone(),
+        settlement: settlement.clone(),
+        metrics: metrics.clone(),
+        grace: config.reconcile_grace,
+    };
     let service = grpc::Grpc {
         gatekeeper,
         pricing: config.pricing,
         checkout: checkout.clone(),
-        webhook,
-        orders: Orders { database: database.clone() },
+        webhook: Webhook {
+            inbox: inbox.clone(),
+            verifier: Verifier::new(config.webhook_secrets),
+            metrics,
+        },
+        orders: Orders { database: database.clone(), checkout: checkout.clone() },
         settlement,
+        keys: keys.clone(),
+        refunds: RefundRequests { database: database.clone(), world: world.clone(), wake: wake.clone() },
+        reconciler: reconciler.clone(),
+        dead_letters: DeadLetters { inbox: inbox.clone() },
     };
-
+    let relay = Relay { database: database.clone(), world: world.clone(), provider, peers, wake };
     // Dropped with this future, and so are its tasks.
     let mut background = JoinSet::new();
     background.spawn(relay.run(shutdown.clone()));
     background.spawn(sweep::run(checkout, shutdown.clone()));
+    background.spawn(inbox::retry::run(inbox, keys, config.retention, shutdown.clone()));
+    background.spawn(reconcile::run(reconciler, config.reconcile_every, shutdown.clone()));
 
     let checked = database.clone();
     let server =
-        Server::new(NAME, world, listener).add(PaymentServiceServer::new(service)).ready(move || {
+        Server::new(NAME, world, listener).metrics(&config.metrics).add(PaymentServiceServer::new(service)).ready(move || {
             let database = checked.clone();
             async move { database.check::<PaymentMigrator>().await.map_err(|error| error.to_string()) }
         });

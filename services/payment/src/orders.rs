@@ -1,17 +1,27 @@
 //! A customer's own orders.
 
+use std::time::Duration;
+
 use quire_database::Database;
 use quire_fault::{Rule, Violation};
 
+use crate::checkout::Checkout;
 use crate::error::PaymentError;
-use crate::store;
-use crate::store::entity::orders::Model as Order;
+use crate::store::entity::orders::{Model as Order, OrderStatus};
+use crate::{store, sweep};
 
 const DEFAULT_PAGE: i32 = 20;
 const LARGEST_PAGE: i32 = 100;
 
+/// An open order that nobody has asked the provider about for so long is asked about when somebody reads it: the customer
+/// who comes back from paying must not wait for a webhook that was lost.
+const STALE: Duration = Duration::from_secs(15);
+/// A reader does not wait longer for the provider.
+const ASK_DEADLINE: Duration = Duration::from_secs(2);
+
 pub(crate) struct Orders {
     pub(crate) database: Database,
+    pub(crate) checkout: Checkout,
 }
 
 /// Orders, newest first, and where the next page begins.
@@ -27,32 +37,29 @@ impl Orders {
             return Err(PaymentError::OrderNotFound);
         }
         let order = store::order(self.database.reader(), order_id).await?;
-        order.filter(|order| order.user_id == user_id).ok_or(PaymentError::OrderNotFound)
+        let order = order.filter(|order| order.user_id == user_id).ok_or(PaymentError::OrderNotFound)?;
+        let now = self.checkout.world.now();
+        let unsettled = OrderStatus::UNSETTLED.contains(&order.status);
+        if !unsettled || order.checked_at > now.minus(STALE).unix_micros() {
+            return Ok(order);
+        }
+        match tokio::time::timeout(ASK_DEADLINE, sweep::check(&self.checkout, &order)).await {
+            Ok(checked) => checked?,
+            Err(_) => tracing::warn!(order = order.id, "the provider is slow to say how an order stands"),
+        }
+        store::order(self.database.reader(), order_id).await?.ok_or(PaymentError::OrderNotFound)
     }
 
-    /// At most `page_size` orders, 0 for the default; more than 100 are never answered. `token` is the id of the
-    /// last order of the page before.
-    pub(crate) async fn list(
-        &self,
-        user_id: &str,
-        page_size: i32,
-        token: &str,
-    ) -> Result<Page, PaymentError> {
-        let mut violations: Vec<Violation> =
-            Violation::range("page_size", page_size.into(), 0, i32::MAX.into()).into_iter().collect();
-        if !token.is_empty() && !is_id(token) {
-            let rule = Rule::Value("the page token is not one of ours".to_owned());
-            violations.push(Violation::new("page_token", rule));
-        }
-        if !violations.is_empty() {
-            return Err(PaymentError::Invalid(violations));
-        }
-        let size = if page_size == 0 { DEFAULT_PAGE } else { page_size.min(LARGEST_PAGE) };
-        let size = usize::try_from(size).unwrap_or_default();
-        let before = Some(token).filter(|token| !token.is_empty());
+    /// The orders of a page, newest first.
+    ///
+    /// # Errors
+    /// The page request breaks a rule.
+    pub(crate) async fn list(&self, user_id: &str, page: PageRequest<'_>) -> Result<Page, PaymentError> {
+        let size = page.size()?;
         // One more than asked for tells whether there is a next page.
         let limit = u64::try_from(size + 1).unwrap_or(u64::MAX);
-        let mut orders = store::orders_of_user(self.database.reader(), user_id, before, limit).await?;
+        let reader = self.database.reader();
+        let mut orders = store::orders_of_user(reader, user_id, page.before(), limit).await?;
         let more = orders.len() > size;
         orders.truncate(size);
         let next = orders.last().filter(|_| more).map(|order| order.id.clone());
@@ -60,8 +67,41 @@ impl Orders {
     }
 }
 
+/// Which page of a list.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PageRequest<'a> {
+    /// 0 for the default; more than 100 are never answered.
+    pub(crate) page_size: i32,
+    /// The id of the last row of the page before; empty for the first page.
+    pub(crate) token: &'a str,
+}
+
+impl PageRequest<'_> {
+    /// How many rows to answer.
+    ///
+    /// # Errors
+    /// The size or the token breaks a rule.
+    pub(crate) fn size(&self) -> Result<usize, PaymentError> {
+        let size = Violation::range("page_size", self.page_size.into(), 0, i32::MAX.into());
+        let mut violations: Vec<Violation> = size.into_iter().collect();
+        if !self.token.is_empty() && !is_id(self.token) {
+            let rule = Rule::Value("the page token is not one of ours".to_owned());
+            violations.push(Violation::new("page_token", rule));
+        }
+        if !violations.is_empty() {
+            return Err(PaymentError::Invalid(violations));
+        }
+        let size = if self.page_size == 0 { DEFAULT_PAGE } else { self.page_size.min(LARGEST_PAGE) };
+        Ok(usize::try_from(size).unwrap_or_default())
+    }
+
+    pub(crate) fn before(&self) -> Option<&str> {
+        Some(self.token).filter(|token| !token.is_empty())
+    }
+}
+
 /// Whether a text is written like the ids given out here. PostgreSQL refuses some others, such as U+0000, instead of
 /// not finding them.
-fn is_id(text: &str) -> bool {
+pub(crate) fn is_id(text: &str) -> bool {
     text.len() == 36 && text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use quire_clock::World;
 use quire_database::Database;
-use sea_orm::sea_query::{LockBehavior, LockType, OnConflict};
+use sea_orm::sea_query::{Expr, ExprTrait, LockBehavior, LockType, OnConflict};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, Condition, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait,
     QueryFilter, QueryOrder, QuerySelect,
@@ -20,9 +20,11 @@ use crate::store::entity::outbox::{self, Model as Row, TaskKind};
 const LEASE: Duration = Duration::from_secs(30);
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
-/// After so many failures an operator is called, and tries become rare, except those to start a paid job. No task
-/// is ever given up.
+/// After so many failures an operator is called, and tries become rare, except those to start a paid job.
 const MANY_ATTEMPTS: u32 = 50;
+/// What its receiver refuses for good is dead after so many tries, until an operator redrives it. The first may have met
+/// a receiver in the middle of an update.
+const MAX_REFUSALS: u32 = 10;
 const LONGEST_RARE_WAIT: Duration = Duration::from_secs(60 * 60);
 
 /// What is to be done.
@@ -30,7 +32,9 @@ const LONGEST_RARE_WAIT: Duration = Duration::from_secs(60 * 60);
 pub(crate) enum Task {
     StartJob { user_id: String, pages: i32 },
     ReleaseDocument,
-    Refund { payment_id: String, amount_minor: i64, currency: String },
+    Refund { refund_id: String },
+    /// The money of an order went back while its job may run.
+    CancelJob,
 }
 
 impl Task {
@@ -39,8 +43,19 @@ impl Task {
             Self::StartJob { .. } => TaskKind::StartJob,
             Self::ReleaseDocument => TaskKind::ReleaseDocument,
             Self::Refund { .. } => TaskKind::Refund,
+            Self::CancelJob => TaskKind::CancelJob,
         }
     }
+}
+
+/// The wish for the job of a paid order.
+pub(crate) fn start_intent(order_id: &str) -> String {
+    format!("start_job:{order_id}")
+}
+
+/// The wish that the job of an order stops.
+pub(crate) fn cancel_intent(order_id: &str) -> String {
+    format!("cancel_job:{order_id}")
 }
 
 /// Writes a task. The intent is unique: the same one again changes nothing.
@@ -67,6 +82,7 @@ pub(crate) async fn enqueue(
         key_round: Set(0),
         done_at: Set(None),
         last_error: Set(String::new()),
+        dead_at: Set(None),
     };
     let conflict = OnConflict::column(outbox::Column::Intent).do_nothing().to_owned();
     outbox::Entity::insert(row).on_conflict(conflict).exec_without_returning(txn).await?;
@@ -127,18 +143,99 @@ pub(crate) fn idempotency_key(row: &Row) -> String {
     }
 }
 
+/// Why a task could not be done.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Failure<'a> {
+    pub(crate) error: &'a str,
+    /// Under the present idempotency key it never will.
+    pub(crate) key_spent: bool,
+    /// The receiver will never accept it as it is.
+    pub(crate) for_good: bool,
+}
+
+/// Takes the wish for an order's job back, if no worker has it and it is not done. Answers whether it did: then no job
+/// will ever start.
+pub(crate) async fn withdraw(
+    txn: &DatabaseTransaction,
+    world: &World,
+    order_id: &str,
+) -> Result<bool, DbErr> {
+    let now = quire_database::now(txn).await?.unix_micros();
+    let columns = outbox::ActiveModel {
+        done_at: Set(Some(world.now().unix_micros())),
+        last_error: Set("withdrawn: the money went back".to_owned()),
+        ..Default::default()
+    };
+    let updated = outbox::Entity::update_many()
+        .set(columns)
+        .filter(outbox::Column::Intent.eq(start_intent(order_id)))
+        .filter(outbox::Column::DoneAt.is_null())
+        // One that was sent before may have arrived although the answer was lost.
+        .filter(outbox::Column::Attempts.eq(0))
+        .filter(outbox::Column::LeaseUntil.lte(now))
+        .exec(txn)
+        .await?;
+    Ok(updated.rows_affected == 1)
+}
+
+/// Tries a dead task again. `false`: it is not dead.
+pub(crate) async fn redrive(txn: &DatabaseTransaction, id: &str) -> Result<bool, DbErr> {
+    let columns = outbox::ActiveModel {
+        dead_at: Set(None),
+        attempts: Set(0),
+        next_at: Set(0),
+        lease_until: Set(0),
+        ..Default::default()
+    };
+    let updated = outbox::Entity::update_many()
+        .set(columns)
+        .filter(outbox::Column::Id.eq(id))
+        .filter(outbox::Column::DeadAt.is_not_null())
+        .filter(outbox::Column::DoneAt.is_null())
+        .exec(txn)
+        .await?;
+    Ok(updated.rows_affected == 1)
+}
+
+/// Wishes again for the job of a paid order that has none, whatever became of the first wish.
+pub(crate) async fn wish_again(txn: &DatabaseTransaction, order_id: &str) -> Result<bool, DbErr> {
+    let now = quire_database::now(txn).await?.unix_micros();
+    let columns = outbox::ActiveModel {
+        dead_at: Set(None),
+        done_at: Set(None),
+        next_at: Set(0),
+        lease_until: Set(0),
+        ..Default::default()
+    };
+    let updated = outbox::Entity::update_many()
+        .set(columns)
+        .col_expr(outbox::Column::LeaseEpoch, Expr::col(outbox::Column::LeaseEpoch).add(1))
+        .filter(outbox::Column::Intent.eq(start_intent(order_id)))
+        .filter(outbox::Column::LeaseUntil.lte(now))
+        .exec(txn)
+        .await?;
+    Ok(updated.rows_affected == 1)
+}
+
+/// Whether a task was done.
+pub(crate) async fn is_done(connection: &impl ConnectionTrait, intent: &str) -> Result<bool, DbErr> {
+    let row = outbox::Entity::find().filter(outbox::Column::Intent.eq(intent)).one(connection).await?;
+    Ok(row.is_none_or(|row| row.done_at.is_some()))
+}
+
 /// Gives a claimed task back after a failure, to be tried later, under a new idempotency key if the present one is
 /// `key_spent`.
 pub(crate) async fn postpone(
     database: &Database,
     world: &World,
     row: &Row,
-    error: &str,
-    key_spent: bool,
+    failure: Failure<'_>,
 ) -> Result<(), DbErr> {
     let wait = wait(world, row);
-    if failures_before(row) >= MANY_ATTEMPTS {
-        tracing::error!(intent = row.intent, attempts = row.attempts, error, "outbox task keeps failing");
+    let Failure { error, key_spent, for_good } = failure;
+    let dead = for_good && failures_before(row) + 1 >= MAX_REFUSALS;
+    if dead || failures_before(row) >= MANY_ATTEMPTS {
+        tracing::error!(intent = row.intent, attempts = row.attempts, dead, error, "outbox task keeps failing");
     } else {
         tracing::warn!(intent = row.intent, attempts = row.attempts, error, "outbox task failed");
     }
@@ -149,6 +246,7 @@ pub(crate) async fn postpone(
         lease_until: Set(0),
         key_round: Set(row.key_round.saturating_add(key_spent.into())),
         last_error: Set(error.to_owned()),
+        dead_at: Set(dead.then(|| now.unix_micros())),
         ..Default::default()
     };
     // If the lease was lost, whoever has it now also decides about the next try.
@@ -190,6 +288,7 @@ async fn update(
 fn due(now: i64) -> Condition {
     Condition::all()
         .add(outbox::Column::DoneAt.is_null())
+        .add(outbox::Column::DeadAt.is_null())
         .add(outbox::Column::NextAt.lte(now))
         .add(outbox::Column::LeaseUntil.lte(now))
 }
@@ -198,7 +297,7 @@ fn due(now: i64) -> Condition {
 mod tests {
     use std::sync::Arc;
 
-    use quire_clock::{Entropy, SystemClock};
+    use quire_clock::Entropy;
     use quire_migrations::PaymentMigrator;
     use quire_testkit::Backend;
     use sea_orm::ConnectionTrait;
@@ -230,12 +329,13 @@ mod tests {
             key_round: 0,
             done_at: None,
             last_error: String::new(),
+            dead_at: None,
         }
     }
 
     #[test]
     fn the_wait_grows_to_an_hour_but_to_a_minute_for_paid_jobs() {
-        let world = World { clock: Arc::new(SystemClock), entropy: Arc::new(Longest) };
+        let world = World::system().with_entropy(Arc::new(Longest));
         let longest = |kind, attempts| wait(&world, &row(kind, attempts)).as_millis();
         for kind in [TaskKind::Refund, TaskKind::ReleaseDocument, TaskKind::StartJob] {
             assert_eq!(longest(kind, 1), 500);
@@ -273,7 +373,8 @@ mod tests {
             let claimed = claim(&database, 16).await.unwrap();
             assert_eq!(claimed.len(), 1);
             assert_eq!((claimed[0].attempts, claimed[0].key_round), (1001 + round, round));
-            postpone(&database, &world, &claimed[0], "no", true).await.unwrap();
+            let failure = Failure { error: "no", key_spent: true, for_good: false };
+            postpone(&database, &world, &claimed[0], failure).await.unwrap();
             database.reader().execute_unprepared("UPDATE outbox SET next_at = 0").await.unwrap();
         }
     }

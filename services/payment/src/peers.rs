@@ -75,6 +75,45 @@ impl Peers {
         Ok(answer.into_inner().job_id)
     }
 
+    /// Stops the job of an order, if it has one that is not done.
+    ///
+    /// # Errors
+    /// The job service's own fault: NOT_FOUND when the order has no job.
+    pub(crate) async fn cancel_order_job(&self, order_id: &str) -> Result<(), Fault> {
+        let request = self.signed(job::CancelOrderJobRequest { order_id: order_id.to_owned() });
+        let mut client = self.jobs.clone();
+        let answer = client.cancel_order_job(request).instrument(span("CancelOrderJob")).await;
+        answer.map(drop).map_err(|status| Fault::from(&status))
+    }
+
+    /// The jobs of those orders that have one; at most 500 orders.
+    ///
+    /// # Errors
+    /// The job service's own fault.
+    pub(crate) async fn find_order_jobs(&self, order_ids: Vec<String>) -> Result<Vec<job::OrderJob>, Fault> {
+        let request = self.signed(job::FindOrderJobsRequest { order_ids });
+        let mut client = self.jobs.clone();
+        let answer = client.find_order_jobs(request).instrument(span("FindOrderJobs")).await;
+        answer.map(|answer| answer.into_inner().jobs).map_err(|status| Fault::from(&status))
+    }
+
+    /// Up to `size` jobs with orders, in the order of their order ids, after one of these.
+    ///
+    /// # Errors
+    /// The job service's own fault.
+    pub(crate) async fn list_order_jobs(
+        &self,
+        after_order_id: &str,
+        size: i32,
+    ) -> Result<Vec<job::OrderJob>, Fault> {
+        let message =
+            job::ListOrderJobsRequest { after_order_id: after_order_id.to_owned(), page_size: size };
+        let request = self.signed(message);
+        let mut client = self.jobs.clone();
+        let answer = client.list_order_jobs(request).instrument(span("ListOrderJobs")).await;
+        answer.map(|answer| answer.into_inner().jobs).map_err(|status| Fault::from(&status))
+    }
+
     fn signed<T>(&self, message: T) -> tonic::Request<T> {
         let mut request = outgoing(message, DEADLINE);
         self.identity.authorize(&mut request);

@@ -1,6 +1,7 @@
 //! What pages cost.
 
 use quire_fault::{Rule, Violation};
+use sha2::{Digest, Sha256};
 
 use crate::currency::Currency;
 use crate::error::PaymentError;
@@ -28,6 +29,12 @@ pub struct Quote {
 }
 
 impl Pricing {
+    /// The version of the price table: the same prices have the same version, in every process.
+    pub(crate) fn version(&self) -> String {
+        let table = format!("page={} {}", self.page_minor, self.currency.code());
+        hex::encode(&Sha256::digest(table)[..6])
+    }
+
     /// The price of a number of pages.
     ///
     /// # Errors
@@ -60,6 +67,14 @@ mod tests {
         assert_eq!(pricing(50).quote(Some(12)).unwrap().total_minor, 600);
         assert_eq!(pricing(50).quote(Some(1000)).unwrap().total_minor, 50_000);
         assert_eq!(pricing(50).quote(Some(1)).unwrap().total_minor, 50);
+    }
+
+    #[test]
+    fn only_other_prices_have_another_version() {
+        assert_eq!(pricing(50).version(), Pricing { max_pages: 5, ..pricing(50) }.version());
+        assert_ne!(pricing(50).version(), pricing(51).version());
+        let yen = Currency::parse("JPY").unwrap();
+        assert_ne!(pricing(50).version(), Pricing { currency: yen, ..pricing(50) }.version());
     }
 
     #[test]

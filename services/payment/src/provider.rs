@@ -14,9 +14,12 @@ use tracing::Instrument;
 use url::Url;
 
 pub use error::ProviderError;
-pub(crate) use session::{CheckoutSession, PaymentStatus, Reference, SessionStatus};
+pub(crate) use session::{
+    CheckoutSession, IntentStatus, PaymentIntent, PaymentStatus, Reference, SessionStatus,
+};
 
 use crate::backoff::full_jitter;
+use crate::inbox::event::{ProviderRefund, Refund, RefundWord};
 
 const DEADLINE: Duration = Duration::from_secs(10);
 const CONNECT_DEADLINE: Duration = Duration::from_secs(3);
@@ -47,11 +50,15 @@ pub(crate) struct RefundRequest<'a> {
     pub(crate) payment_id: &'a str,
     pub(crate) amount_minor: i64,
     pub(crate) order_id: &'a str,
+    pub(crate) refund_id: &'a str,
 }
 
+/// One page of a list, newest first.
 #[derive(Deserialize)]
-struct RefundAnswer {
-    status: Option<String>,
+pub(crate) struct Listing<T> {
+    pub(crate) data: Vec<T>,
+    #[serde(default)]
+    pub(crate) has_more: bool,
 }
 
 #[derive(Deserialize)]
@@ -91,38 +98,94 @@ impl Stripe {
         &self,
         id: &str,
     ) -> Result<Option<CheckoutSession>, ProviderError> {
-        let id: String = url::form_urlencoded::byte_serialize(id.as_bytes()).collect();
-        let path = format!("/v1/checkout/sessions/{id}");
-        match self.patiently("retrieve_checkout_session", || self.request(Method::GET, &path)).await {
-            Ok(session) => Ok(Some(session)),
-            Err(error) if error.is_unknown_object() => Ok(None),
-            Err(error) => Err(error),
-        }
+        let path = format!("/v1/checkout/sessions/{}", escape(id));
+        known(self.patiently("retrieve_checkout_session", || self.request(Method::GET, &path)).await)
     }
 
-    /// Sends money back. One try: the caller keeps the wish and repeats it, with the same key
-    /// unless the error spends it.
+    /// Closes a checkout that is open.
     ///
     /// # Errors
-    /// Also when the provider says that the refund itself failed. Already refunded is no error.
+    /// Also when it is no longer open.
+    pub(crate) async fn expire_checkout_session(&self, id: &str) -> Result<CheckoutSession, ProviderError> {
+        let path = format!("/v1/checkout/sessions/{}/expire", escape(id));
+        self.patiently("expire_checkout_session", || self.request(Method::POST, &path)).await
+    }
+
+    /// Makes a payment intent. The same key and form answer the same intent.
+    pub(crate) async fn create_payment_intent(
+        &self,
+        idempotency_key: &str,
+        form: &str,
+    ) -> Result<PaymentIntent, ProviderError> {
+        self.patiently("create_payment_intent", || {
+            self.post("/v1/payment_intents", idempotency_key, form.to_owned())
+        })
+        .await
+    }
+
+    /// How an intent stands now, with its charge. Nothing: the provider has no such intent.
+    pub(crate) async fn find_payment_intent(&self, id: &str) -> Result<Option<PaymentIntent>, ProviderError> {
+        let path = format!("/v1/payment_intents/{}?expand[]=latest_charge", escape(id));
+        known(self.patiently("retrieve_payment_intent", || self.request(Method::GET, &path)).await)
+    }
+
+    /// Keeps an intent from being paid.
+    ///
+    /// # Errors
+    /// Also when it is paid or being paid.
+    pub(crate) async fn cancel_payment_intent(&self, id: &str) -> Result<PaymentIntent, ProviderError> {
+        let path = format!("/v1/payment_intents/{}/cancel", escape(id));
+        self.patiently("cancel_payment_intent", || self.request(Method::POST, &path)).await
+    }
+
+    /// The events of some kinds since a moment, newest first: at most 100, before the event `before` if it is given.
+    pub(crate) async fn list_events(
+        &self,
+        kinds: &[&str],
+        since_seconds: i64,
+        before: Option<&str>,
+    ) -> Result<Listing<serde_json::Value>, ProviderError> {
+        let since = since_seconds.to_string();
+        let mut pairs = vec![("limit", "100"), ("created[gte]", since.as_str())];
+        pairs.extend(kinds.iter().map(|kind| ("types[]", *kind)));
+        pairs.extend(before.map(|before| ("starting_after", before)));
+        let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
+        let path = format!("/v1/events?{query}");
+        self.patiently("list_events", || self.request(Method::GET, &path)).await
+    }
+
+    /// The refunds of a payment: at most 100, which no payment of ours reaches.
+    pub(crate) async fn list_refunds(&self, payment_id: &str) -> Result<Vec<ProviderRefund>, ProviderError> {
+        let path = format!("/v1/refunds?payment_intent={}&limit=100", escape(payment_id));
+        let list: Listing<Refund> =
+            self.patiently("list_refunds", || self.request(Method::GET, &path)).await?;
+        Ok(list.data.into_iter().filter_map(Refund::word).collect())
+    }
+
+    /// Sends money back. One try: the caller keeps the wish and repeats it, with the same key unless the error spends
+    /// it. Nothing: all of the payment is back already, in whatever way.
+    ///
+    /// # Errors
+    /// Also when the provider says at once that the refund itself failed.
     pub(crate) async fn refund(
         &self,
         idempotency_key: &str,
         refund: RefundRequest<'_>,
-    ) -> Result<(), ProviderError> {
+    ) -> Result<Option<ProviderRefund>, ProviderError> {
         let form = url::form_urlencoded::Serializer::new(String::new())
             .append_pair("payment_intent", refund.payment_id)
             .append_pair("amount", &refund.amount_minor.to_string())
             .append_pair("metadata[order_id]", refund.order_id)
+            .append_pair("metadata[refund_id]", refund.refund_id)
             .finish();
         let request = self.post("/v1/refunds", idempotency_key, form);
-        match self.call::<RefundAnswer>("refund", request).await {
-            Ok(answer) => match answer.status.as_deref() {
-                Some("failed" | "canceled") => Err(ProviderError::RefundFailed),
-                _ => Ok(()),
+        match self.call::<Refund>("refund", request).await {
+            Ok(answer) => match answer.word() {
+                Some(word) if word.word != RefundWord::Failed => Ok(Some(word)),
+                _ => Err(ProviderError::RefundFailed),
             },
             // A refund whose answer was lost longer ago than keys are kept, or one made by hand.
-            Err(ProviderError::Refused { code, .. }) if code == "charge_already_refunded" => Ok(()),
+            Err(ProviderError::Refused { code, .. }) if code == "charge_already_refunded" => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -185,6 +248,20 @@ impl Stripe {
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.http.request(method, format!("{}{path}", self.base)).bearer_auth(self.api_key.expose_secret())
+    }
+}
+
+/// An id as a part of an address.
+fn escape(id: &str) -> String {
+    url::form_urlencoded::byte_serialize(id.as_bytes()).collect()
+}
+
+/// Tells an object that does not exist from an answer that did not come.
+fn known<T>(answer: Result<T, ProviderError>) -> Result<Option<T>, ProviderError> {
+    match answer {
+        Ok(object) => Ok(Some(object)),
+        Err(error) if error.is_unknown_object() => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

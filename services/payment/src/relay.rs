@@ -6,22 +6,24 @@ use std::time::Duration;
 use futures::future::join_all;
 use quire_clock::World;
 use quire_database::Database;
-use quire_fault::Fault;
+use quire_fault::{Fault, Kind};
 use quire_proto::job::v1::StartJobRequest;
 use sea_orm::ActiveValue::Set;
-use sea_orm::{ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter};
+use sea_orm::{ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::apply::Scene;
+use crate::books::{disputes, payments, refunds};
 use crate::error::PaymentError;
-use crate::ledger::{self, Account, Posting};
+use crate::inbox::event::{Fact, ProviderRefund};
 use crate::outbox::{self, Task};
 use crate::peers::Peers;
 use crate::provider::{ProviderError, RefundRequest, Stripe};
 use crate::store;
-use crate::store::entity::orders::{self, OrderStatus};
+use crate::store::entity::orders;
 use crate::store::entity::outbox::Model as Row;
+use crate::store::entity::refunds::RefundStatus;
 
 /// Another process may have written a task, or a wait may be over.
 const POLL: Duration = Duration::from_millis(500);
@@ -29,6 +31,9 @@ const POLL: Duration = Duration::from_millis(500);
 const BATCH: u64 = 16;
 /// Shorter than the lease, so that nobody else starts while this one still tries.
 const SEND_DEADLINE: Duration = Duration::from_secs(20);
+
+/// The provider keeps idempotency keys for a day; an hour is for clocks that differ.
+const KEY_LIFE_MICROS: i64 = 23 * 3600 * 1_000_000;
 
 pub(crate) struct Relay {
     pub(crate) database: Database,
@@ -42,7 +47,10 @@ pub(crate) struct Relay {
 enum Effect {
     Nothing,
     JobStarted { job_id: String },
-    Refunded { payment_id: String, amount_minor: i64, currency: String },
+    /// What the provider says about the refunds of a payment.
+    Refunded { refund_id: String, words: Vec<ProviderRefund> },
+    /// There is nothing left to refund.
+    NothingLeft { refund_id: String },
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -55,12 +63,31 @@ enum SendError {
     Task(#[from] serde_json::Error),
     #[error("no answer in time")]
     Deadline,
+    #[error("the database failed")]
+    Database(#[from] DbErr),
+    #[error("{0}")]
+    Books(String),
+    /// Nothing went wrong; it is only too early.
+    #[error("a dispute of the payment is open")]
+    Disputed,
+    #[error("the job is not known yet")]
+    JobUnknown,
 }
 
 impl SendError {
     /// Whether the same idempotency key can only bring the same answer again.
     fn spends_key(&self) -> bool {
         matches!(self, Self::Provider(error) if error.spends_key())
+    }
+
+    /// Whether the receiver will never accept the task as it is.
+    fn for_good(&self) -> bool {
+        match self {
+            Self::Peer(fault) => matches!(fault.kind, Kind::Invalid | Kind::Malformed | Kind::Precondition),
+            Self::Provider(error) => error.for_good(),
+            Self::Task(_) => true,
+            Self::Deadline | Self::Database(_) | Self::Books(_) | Self::Disputed | Self::JobUnknown => false,
+        }
     }
 }
 
@@ -83,6 +110,7 @@ impl Relay {
                 }
                 continue;
             }
+            self.world.reach("payment.relay.claimed");
             join_all(claimed.iter().map(|row| self.deliver(row))).await;
         }
     }
@@ -90,13 +118,13 @@ impl Relay {
     async fn deliver(&self, row: &Row) {
         let sent =
             tokio::time::timeout(SEND_DEADLINE, self.send(row)).await.unwrap_or(Err(SendError::Deadline));
+        self.world.reach("payment.relay.sent");
         let outcome = match sent {
             Ok(effect) => self.record(row, effect).await,
             Err(error) => {
-                let spent = error.spends_key();
-                outbox::postpone(&self.database, &self.world, row, &error.to_string(), spent)
-                    .await
-                    .map_err(PaymentError::from)
+                let (key_spent, for_good) = (error.spends_key(), error.for_good());
+                let failure = outbox::Failure { error: &error.to_string(), key_spent, for_good };
+                outbox::postpone(&self.database, &self.world, row, failure).await.map_err(PaymentError::from)
             }
         };
         if let Err(error) = outcome {
@@ -121,14 +149,60 @@ impl Relay {
                 self.peers.release_order(&row.document_id).await.map_err(SendError::Peer)?;
                 Ok(Effect::Nothing)
             }
-            Task::Refund { payment_id, amount_minor, currency } => {
-                let refund = RefundRequest { payment_id: &payment_id, amount_minor, order_id: &row.order_id };
-                // A new key cannot send the money twice: the provider refunds no charge beyond its amount, and
-                // says so when all of it is already back.
-                self.provider.refund(&outbox::idempotency_key(row), refund).await?;
-                Ok(Effect::Refunded { payment_id, amount_minor, currency })
+            Task::CancelJob => self.cancel_job(&row.order_id).await,
+            Task::Refund { refund_id } => self.refund(row, refund_id).await,
+        }
+    }
+
+    /// Stops the job of an order, if there is one or may be one on its way.
+    async fn cancel_job(&self, order_id: &str) -> Result<Effect, SendError> {
+        // Looked up first: what is sent after the answer is not on its way.
+        let started = outbox::is_done(self.database.reader(), &outbox::start_intent(order_id)).await?;
+        match self.peers.cancel_order_job(order_id).await {
+            Ok(()) => Ok(Effect::Nothing),
+            Err(fault) if fault.kind == Kind::NotFound && started => Ok(Effect::Nothing),
+            Err(fault) if fault.kind == Kind::NotFound => Err(SendError::JobUnknown),
+            Err(fault) => Err(SendError::Peer(fault)),
+        }
+    }
+
+    /// Asks the provider to send money back, never more than is left.
+    async fn refund(&self, row: &Row, refund_id: String) -> Result<Effect, SendError> {
+        let reader = self.database.reader();
+        let Some(refund) = refunds::find(reader, &refund_id).await? else {
+            return Ok(Effect::Nothing);
+        };
+        if refund.status != RefundStatus::Pending {
+            return Ok(Effect::Nothing);
+        }
+        let books = |error: PaymentError| SendError::Books(error.to_string());
+        let payment = refunds::payment_of(reader, &refund).await.map_err(books)?;
+        if disputes::is_open(reader, &payment.id).await? {
+            return Err(SendError::Disputed);
+        }
+        let lost = disputes::lost(reader, &payment.id).await?;
+        let amount_minor = refund.amount_minor.min(payment.amount_minor - payment.refunded_minor - lost);
+        if amount_minor <= 0 {
+            return Ok(Effect::NothingLeft { refund_id });
+        }
+        if row.attempts > 1 && self.world.now().unix_micros() - row.created_at > KEY_LIFE_MICROS {
+            // The provider may have forgotten the key: what it did under it is looked up, not done again.
+            let words = self.provider.list_refunds(&payment.id).await?;
+            if words.iter().any(|word| word.refund_id.as_deref() == Some(&refund_id)) {
+                return Ok(Effect::Refunded { refund_id, words });
             }
         }
+        let request = RefundRequest {
+            payment_id: &payment.id,
+            amount_minor,
+            order_id: &row.order_id,
+            refund_id: &refund_id,
+        };
+        let words = match self.provider.refund(&outbox::idempotency_key(row), request).await? {
+            Some(word) => vec![word],
+            None => self.provider.list_refunds(&payment.id).await?,
+        };
+        Ok(Effect::Refunded { refund_id, words })
     }
 
     /// Stores the effect and the end of the task together, if the lease still holds.
@@ -145,21 +219,13 @@ impl Relay {
                     .exec(&txn)
                     .await?;
             }
-            Effect::Refunded { payment_id, amount_minor, currency } => {
-                self.refunded(&txn, row, &payment_id).await?;
-                let posting = Posting {
-                    key: format!("refund:{payment_id}"),
-                    order_id: &row.order_id,
-                    debit: Account::RefundsDue,
-                    credit: Account::Provider,
-                    amount_minor,
-                    currency: &currency,
-                };
-                ledger::post(&txn, &self.world, posting).await?;
-            }
+            Effect::Refunded { refund_id, words } => self.refunded(&txn, (row, &refund_id), words).await?,
+            Effect::NothingLeft { refund_id } => self.refunded(&txn, (row, &refund_id), Vec::new()).await?,
         }
+        self.world.reach("payment.relay.recorded");
         if outbox::finish(&txn, &self.world, row).await? {
             txn.commit().await?;
+            self.world.reach("payment.relay.finished");
         } else {
             txn.rollback().await?;
             tracing::warn!(intent = row.intent, "a task was done after its lease had run out");
@@ -167,21 +233,26 @@ impl Relay {
         Ok(())
     }
 
-    /// The order is refunded if it was its own payment that went back, not an extra one.
+    /// Enters what the provider said about the refunds of a payment. One of ours that it does not know by then never will
+    /// be made: all of the payment went back in other ways.
     async fn refunded(
         &self,
         txn: &DatabaseTransaction,
-        row: &Row,
-        payment_id: &str,
+        (row, refund_id): (&Row, &str),
+        words: Vec<ProviderRefund>,
     ) -> Result<(), PaymentError> {
-        let Some(order) = store::lock_order(txn, &row.order_id).await? else {
+        let Some(mut order) = store::lock_order(txn, &row.order_id).await? else {
             return Ok(());
         };
-        let own = order.provider_payment_id.as_deref() == Some(payment_id);
-        if own && order.status == OrderStatus::RefundPending {
-            let scene = Scene { txn, world: &self.world, actor: "relay" };
-            scene.advance(&order, orders::ActiveModel::default(), OrderStatus::Refunded, "").await?;
+        let Some(refund) = refunds::find(txn, refund_id).await? else {
+            return Ok(());
+        };
+        let scene = Scene { txn, world: &self.world, actor: "relay" };
+        for word in words {
+            if let Some(payment) = payments::find(txn, &refund.payment_id).await? {
+                scene.learn(&mut order, payment, &Fact::Refund(word)).await?;
+            }
         }
-        Ok(())
+        refunds::give_up_unsent(&scene, &mut order, refund_id).await
     }
 }

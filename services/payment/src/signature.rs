@@ -36,6 +36,15 @@ impl SignatureError {
     }
 }
 
+/// How a signature was right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Verified {
+    /// Place of the secret that matched, from 0: tells when a rotation is over.
+    pub secret: usize,
+    /// Seconds from the signature to now by our clock; negative when the provider's clock is ahead.
+    pub skew_seconds: i64,
+}
+
 /// Checks signatures against every secret that is valid now: two while one is being replaced.
 #[derive(Clone)]
 pub struct Verifier {
@@ -54,25 +63,32 @@ impl Verifier {
     ///
     /// # Errors
     /// Says which of the four checks failed.
-    pub fn verify(&self, body: &[u8], header: Option<&str>, now: Timestamp) -> Result<(), SignatureError> {
+    pub fn verify(
+        &self,
+        body: &[u8],
+        header: Option<&str>,
+        now: Timestamp,
+    ) -> Result<Verified, SignatureError> {
         let header =
             header.map(str::trim).filter(|header| !header.is_empty()).ok_or(SignatureError::Missing)?;
         let (seconds, signatures) = parse(header).ok_or(SignatureError::Malformed)?;
-        let mut matched = false;
-        for secret in &self.secrets {
+        let mut matched = None;
+        for (place, secret) in self.secrets.iter().enumerate() {
             for signature in &signatures {
                 // No early end: how long it takes must not tell which one matched.
-                matched |= mac(secret, seconds, body).verify_slice(signature).is_ok();
+                if mac(secret, seconds, body).verify_slice(signature).is_ok() {
+                    matched = Some(place);
+                }
             }
         }
-        if !matched {
+        let Some(secret) = matched else {
             return Err(SignatureError::Mismatch);
-        }
+        };
         let difference = i128::from(now.unix_seconds()) - i128::from(seconds);
         if difference.unsigned_abs() > u128::from(TOLERANCE.as_secs()) {
             return Err(SignatureError::Timestamp);
         }
-        Ok(())
+        Ok(Verified { secret, skew_seconds: i64::try_from(difference).unwrap_or_default() })
     }
 }
 
@@ -123,7 +139,7 @@ mod tests {
         now: Timestamp,
     ) -> Result<(), SignatureError> {
         let secrets = secrets.iter().map(|secret| SecretString::from(*secret)).collect();
-        Verifier::new(secrets).verify(body.as_bytes(), header, now)
+        Verifier::new(secrets).verify(body.as_bytes(), header, now).map(drop)
     }
 
     fn header(signature: &str) -> String {
@@ -144,6 +160,14 @@ mod tests {
         assert_eq!(check(&["whsec_second"], Some(&two), BODY, MADE), Ok(()));
         let spaced = format!("t=1700000000, v1={SECOND}");
         assert_eq!(check(&["whsec_second"], Some(&spaced), BODY, MADE), Ok(()));
+    }
+
+    #[test]
+    fn it_says_which_secret_matched_and_how_old_the_signature_is() {
+        let secrets = ["whsec_second", "whsec_first"].map(SecretString::from).to_vec();
+        let now = Timestamp::from_unix_seconds(1_700_000_007);
+        let verified = Verifier::new(secrets).verify(BODY.as_bytes(), Some(&header(FIRST)), now);
+        assert_eq!(verified, Ok(Verified { secret: 1, skew_seconds: 7 }));
     }
 
     #[test]

@@ -2,7 +2,6 @@
 
 pub(crate) mod entity;
 
-use quire_clock::World;
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{
     ActiveModelTrait, ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr,
@@ -11,7 +10,7 @@ use sea_orm::{
 
 use entity::inbox::{self, InboxStatus};
 use entity::orders::{self, OrderStatus};
-use entity::{audit, outbox};
+use entity::outbox;
 
 /// Inserts an order unless the document has a live one. Tells whether it did.
 pub(crate) async fn insert_order(txn: &DatabaseTransaction, order: &orders::Model) -> Result<bool, DbErr> {
@@ -92,56 +91,6 @@ pub(crate) async fn claim_check(
     Ok(updated.rows_affected == 1)
 }
 
-/// A change of status and why.
-pub(crate) struct Step<'a> {
-    pub(crate) to: OrderStatus,
-    /// The event, service or task that causes it.
-    pub(crate) actor: &'a str,
-    pub(crate) detail: &'a str,
-}
-
-/// Changes the status of an order that this transaction has locked, with `columns` besides, and writes the
-/// audit row.
-pub(crate) async fn advance(
-    txn: &DatabaseTransaction,
-    world: &World,
-    order: &orders::Model,
-    mut columns: orders::ActiveModel,
-    step: Step<'_>,
-) -> Result<(), DbErr> {
-    columns.status = Set(step.to);
-    let updated = orders::Entity::update_many()
-        .set(columns)
-        .filter(orders::Column::Id.eq(&order.id))
-        .filter(orders::Column::Status.eq(order.status))
-        .exec(txn)
-        .await?;
-    if updated.rows_affected != 1 {
-        return Err(DbErr::RecordNotUpdated);
-    }
-    audit(txn, world, order, step).await
-}
-
-/// Writes an audit row. `step.to` equals the order's status when something happened that did not change it.
-pub(crate) async fn audit(
-    txn: &DatabaseTransaction,
-    world: &World,
-    order: &orders::Model,
-    step: Step<'_>,
-) -> Result<(), DbErr> {
-    let name = |status: OrderStatus| sea_orm::ActiveEnum::to_value(&status);
-    let row = audit::ActiveModel {
-        id: Set(world.id()),
-        order_id: Set(order.id.clone()),
-        from_status: Set(name(order.status)),
-        to_status: Set(name(step.to)),
-        actor: Set(step.actor.to_owned()),
-        detail: Set(step.detail.to_owned()),
-        at: Set(world.now().unix_micros()),
-    };
-    audit::Entity::insert(row).exec_without_returning(txn).await.map(|_| ())
-}
-
 /// Inserts an event unless it is there. Tells whether it did. A concurrent insert of the same event is waited
 /// for, so that `false` means that the event is stored for good.
 pub(crate) async fn insert_event(txn: &DatabaseTransaction, event: inbox::Model) -> Result<bool, DbErr> {
@@ -150,11 +99,11 @@ pub(crate) async fn insert_event(txn: &DatabaseTransaction, event: inbox::Model)
     Ok(insert.exec_without_returning(txn).await? == 1)
 }
 
-pub(crate) async fn event_is_stored(
+pub(crate) async fn event(
     connection: &impl ConnectionTrait,
     event_id: &str,
-) -> Result<bool, DbErr> {
-    Ok(inbox::Entity::find_by_id(event_id).one(connection).await?.is_some())
+) -> Result<Option<inbox::Model>, DbErr> {
+    inbox::Entity::find_by_id(event_id).one(connection).await
 }
 
 pub(crate) async fn finish_event(
@@ -172,29 +121,40 @@ pub(crate) async fn finish_event(
     row.update(txn).await.map(|_| ())
 }
 
-/// The events that came before their order.
+/// What a parked event waits for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Awaited<'a> {
+    Order(&'a str),
+    Payment(&'a str),
+}
+
+/// The events that came before what they are about.
 pub(crate) async fn parked_events(
     txn: &DatabaseTransaction,
-    order_id: &str,
+    awaited: Awaited<'_>,
 ) -> Result<Vec<inbox::Model>, DbErr> {
+    let awaited = match awaited {
+        Awaited::Order(id) => inbox::Column::OrderId.eq(id),
+        Awaited::Payment(id) => inbox::Column::PaymentId.eq(id),
+    };
     inbox::Entity::find()
-        .filter(inbox::Column::OrderId.eq(order_id))
+        .filter(awaited)
         .filter(inbox::Column::Status.eq(InboxStatus::Parked))
         .order_by_asc(inbox::Column::ReceivedAt)
         .all(txn)
         .await
 }
 
-/// Makes whoever parks an event of an order and whoever creates that order follow each other: without it both
-/// could look before the other has committed, and the event would sleep for ever. On SQLite write transactions
-/// follow each other anyway.
-pub(crate) async fn serialize_on_order(txn: &DatabaseTransaction, order_id: &str) -> Result<(), DbErr> {
+/// Makes whoever parks an event of an order or payment and whoever stores that order or payment follow each other:
+/// without it both could look before the other has committed, and the event would sleep for ever. On SQLite write
+/// transactions follow each other anyway.
+pub(crate) async fn serialize_on(txn: &DatabaseTransaction, id: &str) -> Result<(), DbErr> {
     if txn.get_database_backend() != sea_orm::DatabaseBackend::Postgres {
         return Ok(());
     }
     let sql = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))";
     let statement =
-        sea_orm::Statement::from_sql_and_values(txn.get_database_backend(), sql, [order_id.into()]);
+        sea_orm::Statement::from_sql_and_values(txn.get_database_backend(), sql, [id.into()]);
     txn.execute_raw(statement).await.map(|_| ())
 }
 

@@ -52,9 +52,11 @@ async fn sweep(checkout: &Checkout) -> Result<(), PaymentError> {
     }
 }
 
+/// Gives an order its turn, unless somebody else has begun to.
+///
 /// # Errors
 /// The turn cannot be noted. That the order itself cannot be checked is only logged.
-async fn check(checkout: &Checkout, order: &Order) -> Result<(), PaymentError> {
+pub(crate) async fn check(checkout: &Checkout, order: &Order) -> Result<(), PaymentError> {
     let now = checkout.world.now();
     let txn = checkout.database.begin_write().await?;
     let claimed = store::claim_check(&txn, order, now.unix_micros()).await?;

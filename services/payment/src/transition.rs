@@ -1,7 +1,7 @@
 //! What a notice of the provider does to an order. Pure: the whole table of states is here.
 
-use crate::event::{Notice, Payment};
-use crate::store::entity::orders::{Model as Order, OrderStatus};
+use crate::inbox::event::{Notice, Payment};
+use crate::store::entity::orders::{Method, Model as Order, OrderStatus};
 
 /// What must be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,20 +24,30 @@ pub(crate) enum Decision {
     QuarantineEvent(&'static str),
 }
 
-/// Decides. An order never moves backwards: every arm goes from an earlier state to a later one or leaves it.
-pub(crate) fn decide(order: &Order, notice: &Notice) -> Decision {
+/// Decides. An order never moves backwards: every arm goes from an earlier state to a later one or leaves it. `known`:
+/// the payment that the notice is about is in the books already.
+pub(crate) fn decide(order: &Order, notice: &Notice, known: bool) -> Decision {
     match notice {
-        Notice::Paid(payment) => decide_paid(order, payment),
+        Notice::Paid(payment) | Notice::Refunded(payment, _) => decide_paid(order, payment, known),
         Notice::Processing => match order.status {
             OrderStatus::Open => Decision::Process,
             _ => Decision::Nothing,
         },
-        Notice::Expired { session_id } => match order.status {
-            OrderStatus::Open if is_its_session(order, session_id) => Decision::Expire("CHECKOUT_EXPIRED"),
+        Notice::Expired { object_id } => match order.status {
+            OrderStatus::Open if is_its_own(order, object_id) => Decision::Expire("CHECKOUT_EXPIRED"),
+            OrderStatus::Processing if order.intent_id.as_deref() == Some(object_id) => {
+                Decision::Expire("CHECKOUT_EXPIRED")
+            }
             _ => Decision::Nothing,
         },
-        Notice::Failed { session_id } => match order.status {
-            OrderStatus::Open | OrderStatus::Processing if is_its_session(order, session_id) => {
+        Notice::Failed { object_id } => match (order.status, order.method) {
+            (OrderStatus::Open | OrderStatus::Processing, Method::Checkout)
+                if is_its_session(order, object_id) =>
+            {
+                Decision::Expire("PAYMENT_FAILED")
+            }
+            // While the intent is open the customer may try another card.
+            (OrderStatus::Processing, Method::Intent) if is_its_own(order, object_id) => {
                 Decision::Expire("PAYMENT_FAILED")
             }
             _ => Decision::Nothing,
@@ -46,23 +56,19 @@ pub(crate) fn decide(order: &Order, notice: &Notice) -> Decision {
     }
 }
 
-fn decide_paid(order: &Order, payment: &Payment) -> Decision {
+fn decide_paid(order: &Order, payment: &Payment, known: bool) -> Decision {
     let contradiction = contradiction(order, payment);
-    let known = order.provider_payment_id.as_deref() == Some(payment.id.as_str());
-    match order.status {
-        OrderStatus::Open | OrderStatus::Processing => match contradiction {
-            Some(reason) => Decision::QuarantineOrder(payment.clone(), reason),
-            None => Decision::Pay(payment.clone()),
-        },
-        OrderStatus::Quarantined => Decision::QuarantineEvent(contradiction.unwrap_or("ORDER_QUARANTINED")),
-        OrderStatus::Expired => Decision::RefundLate(payment.clone()),
-        OrderStatus::Paid | OrderStatus::Delivered | OrderStatus::RefundPending | OrderStatus::Refunded => {
-            match contradiction {
-                _ if !known => Decision::RefundExtra(payment.clone()),
-                Some(reason) => Decision::QuarantineEvent(reason),
-                None => Decision::Nothing,
-            }
+    match (order.status, contradiction) {
+        // Of a payment that is no longer the whole news, only what contradicts the quote is worth a look.
+        (OrderStatus::Quarantined, reason) => Decision::QuarantineEvent(reason.unwrap_or("ORDER_QUARANTINED")),
+        (_, Some(reason)) if known => Decision::QuarantineEvent(reason),
+        (_, None) if known => Decision::Nothing,
+        (OrderStatus::Open | OrderStatus::Processing, Some(reason)) => {
+            Decision::QuarantineOrder(payment.clone(), reason)
         }
+        (OrderStatus::Open | OrderStatus::Processing, None) => Decision::Pay(payment.clone()),
+        (OrderStatus::Expired, _) => Decision::RefundLate(payment.clone()),
+        _ => Decision::RefundExtra(payment.clone()),
     }
 }
 
@@ -76,9 +82,18 @@ fn contradiction(order: &Order, payment: &Payment) -> Option<&'static str> {
     }
 }
 
-/// Whether a session is the order's, as far as is known: after a crash its id may not be stored yet.
-fn is_its_session(order: &Order, session_id: &str) -> bool {
-    order.checkout_session_id.as_deref().is_none_or(|own| own == session_id)
+/// Whether a session or an intent is the one that pays the order, as far as is known: after a crash its id may not be
+/// stored yet.
+fn is_its_own(order: &Order, object_id: &str) -> bool {
+    match order.method {
+        Method::Checkout => is_its_session(order, object_id),
+        Method::Intent => order.intent_id.as_deref().is_none_or(|own| own == object_id),
+    }
+}
+
+/// The intent of a session has ups and downs of its own, which the session's events sum up.
+fn is_its_session(order: &Order, object_id: &str) -> bool {
+    object_id.starts_with("cs_") && order.checkout_session_id.as_deref().is_none_or(|own| own == object_id)
 }
 
 #[cfg(test)]
@@ -90,23 +105,10 @@ mod tests {
     fn order(status: OrderStatus) -> Order {
         let paid = !matches!(status, OrderStatus::Open | OrderStatus::Processing | OrderStatus::Expired);
         Order {
-            id: "o".into(),
-            document_id: "d".into(),
-            user_id: "u".into(),
-            pages: 12,
-            unit_minor: 50,
-            amount_minor: 600,
-            currency: "EUR".into(),
             status,
-            provider_request: String::new(),
             checkout_session_id: Some("cs_1".into()),
-            checkout_url: None,
             provider_payment_id: paid.then(|| "pi_1".into()),
-            job_id: None,
-            created_at: 0,
-            paid_at: None,
-            expires_at: 0,
-            checked_at: 0,
+            ..crate::store::entity::orders::tests::order(&quire_clock::World::system())
         }
     }
 
@@ -117,8 +119,8 @@ mod tests {
     fn notices() -> Vec<Notice> {
         let mut notices = vec![Notice::Processing, Notice::Incomplete];
         for session_id in ["cs_1", "cs_2"] {
-            notices.push(Notice::Expired { session_id: session_id.into() });
-            notices.push(Notice::Failed { session_id: session_id.into() });
+            notices.push(Notice::Expired { object_id: session_id.into() });
+            notices.push(Notice::Failed { object_id: session_id.into() });
         }
         for id in ["pi_1", "pi_2"] {
             for (amount, currency) in [(600, "EUR"), (599, "EUR"), (601, "EUR"), (0, "EUR"), (600, "USD")] {
@@ -126,6 +128,10 @@ mod tests {
             }
         }
         notices
+    }
+
+    fn is_known(known: &[String], notice: &Notice) -> bool {
+        matches!(notice, Notice::Paid(payment) if known.contains(&payment.id))
     }
 
     /// How far a status is: a decision must never lead to a lower one.
@@ -154,44 +160,46 @@ mod tests {
 
     #[test]
     fn no_sequence_of_four_notices_moves_an_order_backwards_or_pays_it_twice() {
-        fn walk(order: &Order, payments: u32, depth: u32) {
+        fn walk(order: &Order, known: &[String], payments: u32, depth: u32) {
             assert!(payments <= 1, "paid twice");
             if depth == 0 {
                 return;
             }
             for notice in notices() {
-                let decision = decide(order, &notice);
+                let decision = decide(order, &notice, is_known(known, &notice));
                 let mut next = order.clone();
+                let mut known = known.to_vec();
                 next.status = target(order.status, &decision);
                 assert!(rank(next.status) >= rank(order.status), "{:?} {notice:?}", order.status);
                 let paid = u32::from(matches!(decision, Decision::Pay(_)));
                 if let Decision::Pay(payment)
                 | Decision::RefundLate(payment)
+                | Decision::RefundExtra(payment)
                 | Decision::QuarantineOrder(payment, _) = decision
                 {
-                    next.provider_payment_id = Some(payment.id);
+                    known.push(payment.id);
                 }
-                walk(&next, payments + paid, depth - 1);
+                walk(&next, &known, payments + paid, depth - 1);
             }
         }
-        walk(&order(OrderStatus::Open), 0, 4);
+        walk(&order(OrderStatus::Open), &[], 0, 4);
     }
 
     #[test]
     fn only_the_exact_amount_and_currency_pay() {
         for status in OrderStatus::iter() {
             for notice in notices() {
-                if let Decision::Pay(payment) = decide(&order(status), &notice) {
+                if let Decision::Pay(payment) = decide(&order(status), &notice, false) {
                     assert_eq!((payment.amount_minor, payment.currency.as_str()), (600, "EUR"));
                     assert!(matches!(status, OrderStatus::Open | OrderStatus::Processing));
                 }
             }
         }
         let low = Notice::Paid(payment("pi_1", 599, "EUR"));
-        let decision = decide(&order(OrderStatus::Open), &low);
+        let decision = decide(&order(OrderStatus::Open), &low, false);
         assert!(matches!(decision, Decision::QuarantineOrder(_, "AMOUNT_MISMATCH")));
         let dollars = Notice::Paid(payment("pi_1", 600, "USD"));
-        let decision = decide(&order(OrderStatus::Processing), &dollars);
+        let decision = decide(&order(OrderStatus::Processing), &dollars, false);
         assert!(matches!(decision, Decision::QuarantineOrder(_, "CURRENCY_MISMATCH")));
     }
 
@@ -199,20 +207,20 @@ mod tests {
     fn a_second_payment_goes_back_and_the_same_one_changes_nothing() {
         for status in [OrderStatus::Paid, OrderStatus::Delivered, OrderStatus::Refunded] {
             let same = Notice::Paid(payment("pi_1", 600, "EUR"));
-            assert_eq!(decide(&order(status), &same), Decision::Nothing);
+            assert_eq!(decide(&order(status), &same, true), Decision::Nothing);
             let other = payment("pi_2", 600, "EUR");
-            let decision = decide(&order(status), &Notice::Paid(other.clone()));
+            let decision = decide(&order(status), &Notice::Paid(other.clone()), false);
             assert_eq!(decision, Decision::RefundExtra(other));
         }
     }
 
     #[test]
     fn only_its_own_session_expires_an_order() {
-        let expired = |id: &str| Notice::Expired { session_id: id.into() };
+        let expired = |id: &str| Notice::Expired { object_id: id.into() };
         let open = order(OrderStatus::Open);
-        assert_eq!(decide(&open, &expired("cs_2")), Decision::Nothing);
-        assert!(matches!(decide(&open, &expired("cs_1")), Decision::Expire(_)));
-        assert_eq!(decide(&order(OrderStatus::Paid), &expired("cs_1")), Decision::Nothing);
-        assert_eq!(decide(&order(OrderStatus::Processing), &expired("cs_1")), Decision::Nothing);
+        assert_eq!(decide(&open, &expired("cs_2"), false), Decision::Nothing);
+        assert!(matches!(decide(&open, &expired("cs_1"), false), Decision::Expire(_)));
+        assert_eq!(decide(&order(OrderStatus::Paid), &expired("cs_1"), false), Decision::Nothing);
+        assert_eq!(decide(&order(OrderStatus::Processing), &expired("cs_1"), false), Decision::Nothing);
     }
 }

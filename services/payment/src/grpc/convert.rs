@@ -3,12 +3,15 @@
 use quire_proto::payment::v1 as pb;
 use quire_proto::timestamp;
 
+use crate::dead_letters::{DeadLetter, What};
+use crate::inbox::Verdict;
 use crate::orders::Page;
 use crate::pricing::{Pricing, Quote};
+use crate::reconcile::{Finding, Kind};
 use crate::settle::Outcome;
 use crate::store::entity::inbox::InboxStatus;
-use crate::store::entity::orders::{Model as Order, OrderStatus};
-use crate::webhook::Verdict;
+use crate::store::entity::orders::{Method, Model as Order, OrderStatus};
+use crate::store::entity::refunds::{Model as Refund, RefundStatus};
 
 pub(crate) fn pricing(pricing: &Pricing) -> pb::GetPricingResponse {
     pb::GetPricingResponse {
@@ -40,6 +43,94 @@ pub(crate) fn order(order: Order) -> pb::Order {
         created_at: Some(timestamp(order.created_at)),
         paid_at: order.paid_at.map(timestamp),
         expires_at: Some(timestamp(order.expires_at)),
+        refunded: Some(money(order.refunded_minor, &order.currency)),
+        disputed: order.disputed,
+        language: order.language,
+        price_version: order.price_version,
+        price_per_page: Some(money(order.unit_minor, &order.currency)),
+        delivered_pages: order.delivered_pages,
+        method: match order.method {
+            Method::Checkout => pb::PaymentMethod::Checkout.into(),
+            Method::Intent => pb::PaymentMethod::Intent.into(),
+        },
+    }
+}
+
+pub(crate) fn refund(refund: Refund) -> pb::Refund {
+    pb::Refund {
+        id: refund.id,
+        order_id: refund.order_id,
+        amount: Some(money(refund.amount_minor, &refund.currency)),
+        status: refund_status(refund.status).into(),
+        reason: refund.reason,
+        note: refund.note,
+        created_at: Some(timestamp(refund.created_at)),
+        decided_at: refund.decided_at.map(timestamp),
+    }
+}
+
+fn refund_status(status: RefundStatus) -> pb::RefundStatus {
+    match status {
+        RefundStatus::Requested => pb::RefundStatus::Requested,
+        RefundStatus::Rejected => pb::RefundStatus::Rejected,
+        RefundStatus::Pending => pb::RefundStatus::Pending,
+        RefundStatus::Succeeded => pb::RefundStatus::Succeeded,
+        RefundStatus::Failed => pb::RefundStatus::Failed,
+    }
+}
+
+/// Nothing: all.
+pub(crate) fn refund_status_wanted(status: pb::RefundStatus) -> Option<RefundStatus> {
+    match status {
+        pb::RefundStatus::Unspecified => None,
+        pb::RefundStatus::Requested => Some(RefundStatus::Requested),
+        pb::RefundStatus::Rejected => Some(RefundStatus::Rejected),
+        pb::RefundStatus::Pending => Some(RefundStatus::Pending),
+        pb::RefundStatus::Succeeded => Some(RefundStatus::Succeeded),
+        pb::RefundStatus::Failed => Some(RefundStatus::Failed),
+    }
+}
+
+pub(crate) fn finding(finding: Finding) -> pb::Finding {
+    let kind = match finding.kind {
+        Kind::EventMissed => pb::FindingKind::EventMissed,
+        Kind::OrderBehind => pb::FindingKind::OrderBehind,
+        Kind::PaidWithoutJob => pb::FindingKind::PaidWithoutJob,
+        Kind::JobWithoutPayment => pb::FindingKind::JobWithoutPayment,
+        Kind::OutcomeMissed => pb::FindingKind::OutcomeMissed,
+        Kind::RefundDiffers => pb::FindingKind::RefundDiffers,
+        Kind::LedgerUnbalanced => pb::FindingKind::LedgerUnbalanced,
+    };
+    pb::Finding {
+        kind: kind.into(),
+        order_id: finding.order_id,
+        subject: finding.subject,
+        detail: finding.detail,
+        mended: finding.mended,
+    }
+}
+
+pub(crate) fn dead_letter(letter: DeadLetter) -> pb::DeadLetter {
+    let kind = match letter.what {
+        What::Event => pb::DeadLetterKind::Event,
+        What::Task => pb::DeadLetterKind::Task,
+    };
+    pb::DeadLetter {
+        kind: kind.into(),
+        id: letter.id,
+        order_id: letter.order_id,
+        subject: letter.subject,
+        attempts: letter.attempts,
+        last_error: letter.last_error,
+        created_at: Some(timestamp(letter.created_at)),
+    }
+}
+
+pub(crate) fn dead_letter_kind(kind: pb::DeadLetterKind) -> Option<What> {
+    match kind {
+        pb::DeadLetterKind::Unspecified => None,
+        pb::DeadLetterKind::Event => Some(What::Event),
+        pb::DeadLetterKind::Task => Some(What::Task),
     }
 }
 
@@ -75,6 +166,7 @@ pub(crate) fn outcome(outcome: pb::JobOutcome) -> Option<Outcome> {
 pub(crate) fn verdict(verdict: Verdict) -> pb::HandleWebhookResponse {
     let (verdict, reason) = match verdict {
         Verdict::Duplicate => (pb::WebhookVerdict::Duplicate, ""),
+        Verdict::Deferred => (pb::WebhookVerdict::Deferred, ""),
         Verdict::Stored { status, reason } => (stored(status), reason),
     };
     pb::HandleWebhookResponse { verdict: verdict.into(), reason: reason.to_owned() }
@@ -82,7 +174,8 @@ pub(crate) fn verdict(verdict: Verdict) -> pb::HandleWebhookResponse {
 
 fn stored(status: InboxStatus) -> pb::WebhookVerdict {
     match status {
-        InboxStatus::Received | InboxStatus::Done => pb::WebhookVerdict::Accepted,
+        InboxStatus::Received | InboxStatus::Dead => pb::WebhookVerdict::Deferred,
+        InboxStatus::Done => pb::WebhookVerdict::Accepted,
         InboxStatus::Parked => pb::WebhookVerdict::Parked,
         InboxStatus::Ignored => pb::WebhookVerdict::Ignored,
         InboxStatus::Quarantined => pb::WebhookVerdict::Quarantined,

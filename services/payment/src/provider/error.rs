@@ -58,6 +58,12 @@ impl ProviderError {
         matches!(self, Self::KeySpent | Self::RefundFailed | Self::Refused { .. })
     }
 
+    /// Whether the provider will never accept the call as it is. A key without the right is no such case: an operator
+    /// mends it.
+    pub(crate) fn for_good(&self) -> bool {
+        matches!(self, Self::Refused { status, .. } if !matches!(status, 401 | 403))
+    }
+
     /// Whether the provider knows the account but not the object that was asked for.
     pub(crate) fn is_unknown_object(&self) -> bool {
         // The code tells it from the 404 of a wrong address.

@@ -1,6 +1,7 @@
-//! A checkout session as the provider shows it, in an answer or inside an event.
+//! Checkout sessions and payment intents as the provider shows them, in an answer or inside an event.
 
 use serde::Deserialize;
+use serde_json::Value;
 
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct CheckoutSession {
@@ -50,4 +51,35 @@ impl Reference {
             Self::Id(id) | Self::Object { id } => id,
         }
     }
+}
+
+/// A payment intent as the provider shows it, in an answer or inside an event.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct PaymentIntent {
+    pub(crate) id: String,
+    pub(crate) status: Option<IntentStatus>,
+    pub(crate) amount_received: Option<i64>,
+    pub(crate) currency: Option<String>,
+    /// Lets the customer's page confirm it. Not in events.
+    pub(crate) client_secret: Option<String>,
+    /// The charge itself if it was asked for, else its id.
+    latest_charge: Option<Value>,
+}
+
+impl PaymentIntent {
+    /// What went back of it in minor units, if its charge was asked for and there is one.
+    pub(crate) fn refunded_minor(&self) -> Option<i64> {
+        self.latest_charge.as_ref()?.get("amount_refunded")?.as_i64()
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum IntentStatus {
+    Succeeded,
+    Processing,
+    Canceled,
+    /// Everything else waits for the customer.
+    #[serde(other)]
+    Payable,
 }

@@ -69,7 +69,7 @@ async fn a_checkout_is_opened_at_the_provider_with_the_locked_price(backend: Bac
     let dearer = stage.start_with(&[("QUIRE_PRICE_PER_PAGE_MINOR", "99")]).await;
     let again = stage.checkout(&dearer.client, "document").await.unwrap();
     assert_eq!(again, order);
-    let without_token = pb::CreateCheckoutRequest { document_id: "document".to_owned() };
+    let without_token = pb::CreateCheckoutRequest { document_id: "document".to_owned(), ..Default::default() };
     let status = server.client.clone().create_checkout(without_token).await.unwrap_err();
     assert_eq!(status.code(), Code::Unauthenticated);
 }

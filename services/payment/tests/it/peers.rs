@@ -1,5 +1,6 @@
 //! The services that payment calls, as far as it calls them.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 
@@ -26,6 +27,10 @@ pub struct Book {
     pub refusal: Option<Fault>,
     /// Whether the job service answers UNAVAILABLE.
     pub jobs_down: bool,
+    /// The job service's rows, one for each order.
+    pub jobs: BTreeMap<String, job::OrderJob>,
+    /// Orders whose jobs were to be cancelled.
+    pub cancelled: Vec<String>,
 }
 
 /// A shared book that can be waited on.
@@ -76,6 +81,18 @@ pub async fn serve(
         .route("/quire.document.v1.DocumentService/ReleaseOrder", {
             let (book, gatekeeper) = (book.clone(), gatekeeper.clone());
             unary(move |request| release(book.clone(), gatekeeper.clone(), request))
+        })
+        .route("/quire.job.v1.JobService/FindOrderJobs", {
+            let (book, gatekeeper) = (book.clone(), gatekeeper.clone());
+            unary(move |request| find_jobs(book.clone(), gatekeeper.clone(), request))
+        })
+        .route("/quire.job.v1.JobService/ListOrderJobs", {
+            let (book, gatekeeper) = (book.clone(), gatekeeper.clone());
+            unary(move |request| list_jobs(book.clone(), gatekeeper.clone(), request))
+        })
+        .route("/quire.job.v1.JobService/CancelOrderJob", {
+            let (book, gatekeeper) = (book.clone(), gatekeeper.clone());
+            unary(move |request| cancel_job(book.clone(), gatekeeper.clone(), request))
         })
         .route("/quire.job.v1.JobService/StartJob", {
             unary(move |request| start(book.clone(), gatekeeper.clone(), request))
@@ -137,11 +154,64 @@ async fn start(
     let request = request.into_inner();
     let job_id = format!("job-of-{}", request.order_id);
     let down = book.borrow().jobs_down;
+    let order_id = request.order_id.clone();
     book.send_modify(|book| book.started.push(request));
     if down {
         return Err(Status::unavailable("down"));
     }
+    let row = job::OrderJob {
+        order_id: order_id.clone(),
+        job_id: job_id.clone(),
+        status: job::JobStatus::Running.into(),
+        delivered_pages: 0,
+    };
+    book.send_modify(|book| {
+        book.jobs.entry(order_id).or_insert(row);
+    });
     Ok(Response::new(job::StartJobResponse { job_id, created: true }))
+}
+
+async fn find_jobs(
+    book: Arc<Shared>,
+    gatekeeper: Gatekeeper,
+    request: Request<job::FindOrderJobsRequest>,
+) -> Result<Response<job::FindOrderJobsResponse>, Status> {
+    gatekeeper.service(request.metadata(), &["payment"])?;
+    let book = book.borrow();
+    let jobs = request.get_ref().order_ids.iter().filter_map(|id| book.jobs.get(id).cloned()).collect();
+    Ok(Response::new(job::FindOrderJobsResponse { jobs }))
+}
+
+async fn list_jobs(
+    book: Arc<Shared>,
+    gatekeeper: Gatekeeper,
+    request: Request<job::ListOrderJobsRequest>,
+) -> Result<Response<job::ListOrderJobsResponse>, Status> {
+    gatekeeper.service(request.metadata(), &["payment"])?;
+    let after = &request.get_ref().after_order_id;
+    let size = usize::try_from(request.get_ref().page_size).unwrap();
+    let book = book.borrow();
+    let jobs = book.jobs.values().filter(|job| job.order_id > *after).take(size).cloned().collect();
+    Ok(Response::new(job::ListOrderJobsResponse { jobs }))
+}
+
+async fn cancel_job(
+    book: Arc<Shared>,
+    gatekeeper: Gatekeeper,
+    request: Request<job::CancelOrderJobRequest>,
+) -> Result<Response<job::CancelOrderJobResponse>, Status> {
+    gatekeeper.service(request.metadata(), &["payment"])?;
+    let order_id = request.into_inner().order_id;
+    let mut found = None;
+    book.send_modify(|book| {
+        book.cancelled.push(order_id.clone());
+        if let Some(job) = book.jobs.get_mut(&order_id) {
+            job.status = job::JobStatus::Cancelled.into();
+            found = Some(job.clone());
+        }
+    });
+    let job = Some(found.ok_or_else(|| Status::not_found("no such job"))?);
+    Ok(Response::new(job::CancelOrderJobResponse { job }))
 }
 
 fn unary<Req, Res, F, Fut>(handler: F) -> MethodRouter

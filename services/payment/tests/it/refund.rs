@@ -30,7 +30,7 @@ async fn reluctant_provider(keys: Keys) -> String {
     let router = axum::Router::new()
         .route("/v1/checkout/sessions", post(|| async { session }))
         .route("/v1/checkout/sessions/{id}", get(|| async { again }))
-        .route("/v1/refunds", post(refund))
+        .route("/v1/refunds", post(refund).get(refunds))
         .with_state(keys);
     tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
     url
@@ -42,7 +42,10 @@ async fn refund(State(keys): State<Keys>, headers: HeaderMap) -> axum::response:
     match keys.len() {
         // May pass: the same key again.
         1 => StatusCode::SERVICE_UNAVAILABLE.into_response(),
-        2 => Json(json!({ "id": "re_1", "status": "failed" })).into_response(),
+        2 => {
+            let failed = json!({ "id": "re_1", "status": "failed", "amount": 600, "currency": "eur", "payment_intent": "pi_1" });
+            Json(failed).into_response()
+        }
         // The provider had stored its own failure; the money went back all the same.
         3 => (StatusCode::INTERNAL_SERVER_ERROR, [("idempotent-replayed", "true")]).into_response(),
         _ => {
@@ -51,6 +54,12 @@ async fn refund(State(keys): State<Keys>, headers: HeaderMap) -> axum::response:
             (StatusCode::BAD_REQUEST, Json(error)).into_response()
         }
     }
+}
+
+/// All of it went back under the third key.
+async fn refunds() -> Json<serde_json::Value> {
+    let made = json!({ "id": "re_2", "amount": 600, "currency": "eur", "status": "succeeded", "payment_intent": "pi_1" });
+    Json(json!({ "object": "list", "data": [made], "has_more": false }))
 }
 
 async fn a_refund_whose_key_is_used_up_goes_on_under_another(backend: Backend) {

@@ -6,6 +6,7 @@ use quire_testkit::Backend;
 use tonic::Code;
 
 use crate::ledger::{balance, balances, count};
+use crate::peers::PAGES;
 use crate::stage::{Client, Stage};
 
 quire_testkit::on_both_databases!(
@@ -24,12 +25,21 @@ pub async fn settle(
         order_id: order_id.to_owned(),
         job_id: format!("job-of-{order_id}"),
         outcome: outcome.into(),
+        delivered_pages: if outcome == pb::JobOutcome::Delivered { PAGES } else { 0 },
     };
+    settle_as(stage, client, message).await
+}
+
+pub async fn settle_as(
+    stage: &Stage,
+    client: &Client,
+    message: pb::SettleOrderRequest,
+) -> Result<pb::OrderStatus, tonic::Status> {
     let request = stage.as_service("background-job", message);
     client.clone().settle_order(request).await.map(|answer| answer.into_inner().status())
 }
 
-async fn paid_order(stage: &Stage, client: &Client) -> pb::Order {
+pub async fn paid_order(stage: &Stage, client: &Client) -> pb::Order {
     let order = stage.checkout(client, "document").await.unwrap();
     stage.pay(&order).await;
     stage.sandbox.drained().await;
@@ -96,6 +106,7 @@ async fn only_the_job_service_settles_and_only_paid_orders(backend: Backend) {
         order_id: order.id.clone(),
         job_id: "another".to_owned(),
         outcome: pb::JobOutcome::Failed.into(),
+        delivered_pages: 0,
     };
     stage.order_is(&server.client, &order.id, |order| !order.job_id.is_empty()).await;
     let request = stage.as_service("background-job", message.clone());

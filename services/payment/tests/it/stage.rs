@@ -218,7 +218,9 @@ impl Stage {
     }
 
     pub async fn checkout(&self, client: &Client, document_id: &str) -> Result<pb::Order, Fault> {
-        let request = self.as_user("ada", pb::CreateCheckoutRequest { document_id: document_id.to_owned() });
+        let message =
+            pb::CreateCheckoutRequest { document_id: document_id.to_owned(), ..Default::default() };
+        let request = self.as_user("ada", message);
         let answer = client.clone().create_checkout(request).await;
         answer.map(|answer| answer.into_inner().order.unwrap()).map_err(|status| Fault::from(&status))
     }
@@ -256,6 +258,14 @@ impl Stage {
     }
 
     pub fn as_user<T>(&self, user_id: &str, message: T) -> Request<T> {
+        self.signed(user_id, Role::User, message)
+    }
+
+    pub fn as_admin<T>(&self, message: T) -> Request<T> {
+        self.signed("root", Role::Admin, message)
+    }
+
+    fn signed<T>(&self, user_id: &str, role: Role, message: T) -> Request<T> {
         let now = self.world.now();
         let claims = AccessClaims {
             iss: ISSUER.to_owned(),
@@ -267,7 +277,7 @@ impl Stage {
             iat: now.unix_seconds(),
             nbf: None,
             exp: now.plus(Duration::from_secs(900)).unix_seconds(),
-            role: Role::User,
+            role,
         };
         let mut header = Header::new(Algorithm::EdDSA);
         header.kid = Some(KID.to_owned());

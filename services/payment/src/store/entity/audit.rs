@@ -14,6 +14,10 @@ pub struct Model {
     pub actor: String,
     pub detail: String,
     pub at: i64,
+    /// Counted from 1 for each order, without gaps; 0 in rows from before the chain.
+    pub seq: i64,
+    /// SHA-256, hex, over this row and the hash of the one before.
+    pub hash: String,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

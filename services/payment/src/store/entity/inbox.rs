@@ -15,6 +15,12 @@ pub struct Model {
     pub reason: String,
     pub order_id: Option<String>,
     pub received_at: i64,
+    /// The payment that a parked event waits for, if it names no order.
+    pub payment_id: Option<String>,
+    /// How often applying it failed.
+    pub attempts: i32,
+    pub next_at: i64,
+    pub last_error: String,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -26,7 +32,7 @@ impl ActiveModelBehavior for ActiveModel {}
 #[derive(Copy, Clone, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum)]
 #[sea_orm(rs_type = "String", db_type = "Text")]
 pub enum InboxStatus {
-    /// Only inside the transaction that stores it.
+    /// Applying it failed; it is tried again at `next_at`.
     #[sea_orm(string_value = "received")]
     Received,
     /// Waits for its order.
@@ -38,4 +44,7 @@ pub enum InboxStatus {
     Ignored,
     #[sea_orm(string_value = "quarantined")]
     Quarantined,
+    /// Applying it failed too often; an operator may redrive it.
+    #[sea_orm(string_value = "dead")]
+    Dead,
 }

@@ -21,6 +21,8 @@ pub struct Model {
     pub key_round: i32,
     pub done_at: Option<i64>,
     pub last_error: String,
+    /// Given up; an operator may redrive it.
+    pub dead_at: Option<i64>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -37,4 +39,6 @@ pub enum TaskKind {
     ReleaseDocument,
     #[sea_orm(string_value = "refund")]
     Refund,
+    #[sea_orm(string_value = "cancel_job")]
+    CancelJob,
 }
