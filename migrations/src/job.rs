@@ -7,7 +7,7 @@ pub struct JobMigrator;
 #[async_trait::async_trait]
 impl MigratorTrait for JobMigrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(First), Box::new(Stalls)]
+        vec![Box::new(First), Box::new(Stalls), Box::new(Parts)]
     }
 
     fn migration_table_name() -> DynIden {
@@ -144,6 +144,42 @@ impl MigrationTrait for Stalls {
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         for column in ["stalled_since", "stalls"] {
+            let statement = format!("ALTER TABLE jobs DROP COLUMN {column}");
+            manager.get_connection().execute_unprepared(&statement).await?;
+        }
+        Ok(())
+    }
+}
+
+struct Parts;
+
+impl MigrationName for Parts {
+    fn name(&self) -> &str {
+        "job_0003_parts"
+    }
+}
+
+/// What a cancelled job delivered, and since when it shall deliver nothing because its money went back.
+const PARTS: [&str; 2] = [
+    "ALTER TABLE jobs ADD COLUMN part_pages INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE jobs ADD COLUMN refunded_at BIGINT",
+];
+
+#[async_trait::async_trait]
+impl MigrationTrait for Parts {
+    fn use_transaction(&self) -> Option<bool> {
+        Some(true)
+    }
+
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        for statement in PARTS {
+            manager.get_connection().execute_unprepared(statement).await?;
+        }
+        Ok(())
+    }
+
+    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        for column in ["refunded_at", "part_pages"] {
             let statement = format!("ALTER TABLE jobs DROP COLUMN {column}");
             manager.get_connection().execute_unprepared(&statement).await?;
         }

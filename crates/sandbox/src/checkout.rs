@@ -4,16 +4,18 @@ use serde_json::Value;
 use url::Url;
 
 use crate::desk::Desk;
+use crate::expand::Expand;
 use crate::form::Params;
 use crate::listing::Cursor;
-use crate::record::{Charge, Intent, LineItem, Session, SessionStatus};
+use crate::methods::{self, Method};
+use crate::record::{Intent, IntentStatus, LineItem, Session, SessionStatus};
 use crate::refusal::Refusal;
-use crate::render;
+use crate::{currency, metadata, payments, render};
 
 const MIN_LIFE_SECONDS: i64 = 30 * 60;
 const MAX_LIFE_SECONDS: i64 = 24 * 60 * 60;
 const MAX_ITEMS: usize = 100;
-const MAX_AMOUNT: i64 = 99_999_999;
+const EXPANDABLE: [&str; 2] = ["payment_intent", "payment_intent.latest_charge"];
 
 /// `POST /v1/checkout/sessions`.
 pub(crate) fn create(desk: &mut Desk<'_>, mut params: Params) -> Result<Value, Refusal> {
@@ -21,13 +23,11 @@ pub(crate) fn create(desk: &mut Desk<'_>, mut params: Params) -> Result<Value, R
     if mode != "payment" {
         return Err(invalid("mode", "The sandbox takes only mode=payment."));
     }
-    for method in params.texts("payment_method_types")? {
-        if method != "card" {
-            return Err(invalid("payment_method_types", "The sandbox takes only cards."));
-        }
-    }
+    let expand = Expand::take(&mut params, &EXPANDABLE)?;
     let (currency, items) = line_items(&mut params)?;
-    let amount_total = total(&items)?;
+    let method_types = methods::accepted_types(params.texts("payment_method_types")?, &currency)?;
+    let amount_total = total(&items);
+    currency::check(&currency, amount_total, "line_items")?;
     let success_url = params.required_text("success_url")?;
     web_address(&success_url, "success_url")?;
     let cancel_url = params.text("cancel_url")?;
@@ -46,9 +46,9 @@ pub(crate) fn create(desk: &mut Desk<'_>, mut params: Params) -> Result<Value, R
     if !(desk.now + MIN_LIFE_SECONDS..=desk.now + MAX_LIFE_SECONDS).contains(&expires_at) {
         return Err(invalid("expires_at", "The time must be between 30 minutes and 24 hours from now."));
     }
-    let metadata = params.metadata()?;
+    let metadata = metadata::take(&mut params)?;
     let mut intent = params.group("payment_intent_data")?;
-    let intent_metadata = intent.metadata()?;
+    let intent_metadata = metadata::take(&mut intent)?;
     let intent_description = intent.text("description")?;
     intent.finish()?;
     params.finish()?;
@@ -58,6 +58,7 @@ pub(crate) fn create(desk: &mut Desk<'_>, mut params: Params) -> Result<Value, R
         created: desk.now,
         expires_at,
         status: SessionStatus::Open,
+        unpaid: false,
         currency,
         items,
         amount_total,
@@ -69,31 +70,36 @@ pub(crate) fn create(desk: &mut Desk<'_>, mut params: Params) -> Result<Value, R
         intent_metadata,
         intent_description,
         intent: None,
+        method_types,
     };
     let body = render::session(&session, desk.public_url);
     desk.edit().sessions.push(session);
-    Ok(body)
+    Ok(expand.apply(desk, body))
 }
 
 /// `GET /v1/checkout/sessions/{id}`.
-pub(crate) fn retrieve(desk: &mut Desk<'_>, id: &str, params: Params) -> Result<Value, Refusal> {
+pub(crate) fn retrieve(desk: &mut Desk<'_>, id: &str, mut params: Params) -> Result<Value, Refusal> {
+    let expand = Expand::take(&mut params, &EXPANDABLE)?;
     params.finish()?;
     expire_if_due(desk, id);
-    Ok(render::session(find(desk, id)?, desk.public_url))
+    let body = render::session(find(desk, id)?, desk.public_url);
+    Ok(expand.apply(desk, body))
 }
 
 /// `GET /v1/checkout/sessions`, with the filter `payment_intent`.
 pub(crate) fn list(desk: &mut Desk<'_>, mut params: Params) -> Result<Value, Refusal> {
     let cursor = Cursor::take(&mut params)?;
+    let expand = Expand::take_for_list(&mut params, &EXPANDABLE)?;
     let intent = params.text("payment_intent")?;
     params.finish()?;
     expire_all_due(desk);
-    cursor.page(
+    let page = cursor.page(
         &desk.data().sessions,
         "/v1/checkout/sessions",
         |session| intent.is_none() || session.intent == intent,
         |session| render::session(session, desk.public_url),
-    )
+    )?;
+    Ok(expand.apply(desk, page))
 }
 
 /// `POST /v1/checkout/sessions/{id}/expire`.
@@ -111,54 +117,18 @@ pub(crate) fn expire(desk: &mut Desk<'_>, id: &str, params: Params) -> Result<Va
     Ok(render::session(find(desk, id)?, desk.public_url))
 }
 
-/// `GET /v1/payment_intents/{id}`.
-pub(crate) fn retrieve_intent(desk: &mut Desk<'_>, id: &str, params: Params) -> Result<Value, Refusal> {
-    params.finish()?;
-    let intent = desk.data().intents.get(id);
-    intent.map(render::intent).ok_or_else(|| Refusal::missing("payment_intent", "intent", id))
-}
-
-/// The buyer pays. Has an effect only while the session is open.
-pub(crate) fn pay(desk: &mut Desk<'_>, id: &str) {
+/// The buyer pays with this method. Has an effect only while the session is open and if it takes the method.
+pub(crate) fn pay(desk: &mut Desk<'_>, id: &str, method: Method) {
     expire_if_due(desk, id);
-    let Some(intent_id) = intent_of_open(desk, id) else {
+    let takes_debit = |session: &Session| methods::takes_bank_debit(&session.method_types, &session.currency);
+    if method.is_bank_debit() && !desk.data().sessions.get(id).is_some_and(takes_debit) {
+        return;
+    }
+    let Some(intent) = intent_of_open(desk, id) else {
         return;
     };
-    let charge_id = desk.id("ch");
-    let (now, public_url) = (desk.now, desk.public_url);
-    let data = desk.edit();
-    let intent = data.intents.get_mut(&intent_id).expect("the session has just named it");
-    intent.charge = Some(charge_id.clone());
-    let charge = Charge {
-        id: charge_id,
-        created: now,
-        intent: intent.id.clone(),
-        amount: intent.amount,
-        amount_refunded: 0,
-        currency: intent.currency.clone(),
-        description: intent.description.clone(),
-        metadata: intent.metadata.clone(),
-    };
-    let (charge_body, intent_body) = (render::charge(&charge), render::intent(intent));
-    data.charges.push(charge);
-    let session = data.sessions.get_mut(id).expect("it was open");
-    session.status = SessionStatus::Complete;
-    let session_body = render::session(session, public_url);
-    desk.emit("charge.succeeded", charge_body);
-    desk.emit("payment_intent.succeeded", intent_body);
-    desk.emit("checkout.session.completed", session_body);
-}
-
-/// The buyer's card is declined. The session stays open for another try.
-pub(crate) fn decline(desk: &mut Desk<'_>, id: &str) {
-    expire_if_due(desk, id);
-    let Some(intent_id) = intent_of_open(desk, id) else {
-        return;
-    };
-    let intent = desk.edit().intents.get_mut(&intent_id).expect("the session has just named it");
-    intent.declined = true;
-    let body = render::intent(intent);
-    desk.emit("payment_intent.payment_failed", body);
+    // What went wrong stands in the intent: the buyer sees that the session is still open.
+    let _ = payments::attempt(desk, &intent, method);
 }
 
 /// Expires one session whose time is up.
@@ -214,7 +184,16 @@ fn intent_of_open(desk: &mut Desk<'_>, id: &str) -> Option<String> {
         currency: session.currency.clone(),
         description: session.intent_description.clone(),
         metadata: session.intent_metadata.clone(),
-        charge: None,
+        status: IntentStatus::RequiresPaymentMethod,
+        latest_charge: None,
+        failure: None,
+        method: None,
+        method_types: session.method_types.clone(),
+        client_secret: None,
+        return_url: None,
+        canceled_at: None,
+        cancellation_reason: None,
+        session: Some(id.to_owned()),
         declined: false,
     };
     let intent_id = intent.id.clone();
@@ -232,21 +211,18 @@ fn line_items(params: &mut Params) -> Result<(String, Vec<LineItem>), Refusal> {
     if groups.len() > MAX_ITEMS {
         return Err(invalid("line_items", "At most 100 line items are allowed."));
     }
-    let mut currency: Option<String> = None;
+    let mut common: Option<String> = None;
     let mut items = Vec::with_capacity(groups.len());
     for mut group in groups {
         let mut price = group.group("price_data")?;
         if price.is_empty() {
             return Err(group.absent("price_data"));
         }
-        let own_currency = price.required_text("currency")?.to_ascii_lowercase();
-        if own_currency.len() != 3 || !own_currency.bytes().all(|byte| byte.is_ascii_lowercase()) {
-            return Err(invalid(&price.full("currency"), "Invalid currency: a three-letter code is needed."));
-        }
-        if currency.as_ref().is_some_and(|first| *first != own_currency) {
+        let own_currency = currency::parse(&price.required_text("currency")?, &price.full("currency"))?;
+        if common.as_ref().is_some_and(|first| *first != own_currency) {
             return Err(invalid(&price.full("currency"), "All line items must have the same currency."));
         }
-        currency = Some(own_currency);
+        common = Some(own_currency);
         let unit_amount = price.required_integer("unit_amount")?;
         if unit_amount < 0 {
             return Err(invalid(&price.full("unit_amount"), "The amount must not be negative."));
@@ -263,28 +239,16 @@ fn line_items(params: &mut Params) -> Result<(String, Vec<LineItem>), Refusal> {
         group.finish()?;
         items.push(LineItem { name, description, unit_amount, quantity });
     }
-    Ok((currency.unwrap_or_default(), items))
+    Ok((common.unwrap_or_default(), items))
 }
 
-fn total(items: &[LineItem]) -> Result<i64, Refusal> {
-    let total = items
-        .iter()
-        .try_fold(0_i64, |sum, item| item.unit_amount.checked_mul(item.quantity)?.checked_add(sum))
-        .filter(|total| *total <= MAX_AMOUNT)
-        .ok_or_else(|| {
-            Refusal::parameter("amount_too_large", "line_items", "The total must be no more than 99999999.")
-        })?;
-    if total == 0 {
-        return Err(Refusal::parameter(
-            "amount_too_small",
-            "line_items",
-            "The total must be more than zero.",
-        ));
-    }
-    Ok(total)
+/// The sum, or the largest number if there is no such number.
+fn total(items: &[LineItem]) -> i64 {
+    items.iter().fold(0, |sum: i64, item| sum.saturating_add(item.unit_amount.saturating_mul(item.quantity)))
 }
 
-fn web_address(address: &str, param: &str) -> Result<(), Refusal> {
+/// Refuses what is no address of a web page.
+pub(crate) fn web_address(address: &str, param: &str) -> Result<(), Refusal> {
     // The address ends up in a Location header, which holds plain ASCII only.
     match Url::parse(address) {
         Ok(url)

@@ -1,29 +1,27 @@
 //! Delivers events to the webhook: signed, with retries, and with the faults that were asked for.
 
-use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use bytes::Bytes;
 use quire_clock::World;
-use reqwest::header::{CONTENT_TYPE, USER_AGENT};
-use serde::Serialize;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
-use crate::behaviour::{Behaviour, shuffle};
+use crate::attempts::{Attempt, Attempts};
+use crate::behaviour::Behaviour;
+use crate::dice::Dice;
+use crate::parcel::{Parcel, Plan, send};
 use crate::record::Data;
-use crate::render;
-use crate::signature::sign_with_all;
+use crate::refusal::Refusal;
+use crate::signature::sign;
+use crate::signer::Signer;
 use crate::store::{Effect, Store};
+use crate::transit::Transit;
 
 /// How many requests to the webhook may be under way at once.
 const MAX_CONCURRENT: usize = 64;
-
-/// How many attempts the log keeps.
-const MAX_LOGGED: usize = 10_000;
 
 /// When a delivery that was not acknowledged is tried again.
 #[derive(Debug, Clone, Copy)]
@@ -50,22 +48,6 @@ impl Default for Retry {
     }
 }
 
-/// One attempt to deliver an event.
-#[derive(Debug, Clone, Serialize)]
-pub struct Attempt {
-    /// The id of the event.
-    pub event: String,
-    /// The type of the event.
-    #[serde(rename = "type")]
-    pub kind: String,
-    /// The HTTP status of the answer, or nothing if there was none in time.
-    pub status: Option<u16>,
-    /// Whether the signature was made with a wrong secret on purpose.
-    pub forged: bool,
-    /// When the attempt began, in seconds since the Unix epoch.
-    pub at: i64,
-}
-
 /// Sends events to the webhook. Clones share the queue.
 #[derive(Clone)]
 pub(crate) struct Courier(Arc<Inner>);
@@ -74,10 +56,11 @@ struct Inner {
     client: reqwest::Client,
     store: Store,
     world: World,
-    secrets: Vec<String>,
     retry: Retry,
     queue: Mutex<Queue>,
-    attempts: Mutex<VecDeque<Attempt>>,
+    /// Whether the endpoint takes part at all.
+    enabled: watch::Sender<bool>,
+    attempts: Attempts,
     permits: Semaphore,
     settled: Notify,
     tasks: TaskTracker,
@@ -86,7 +69,10 @@ struct Inner {
 
 struct Queue {
     target: Option<String>,
+    signer: Signer,
     behaviour: Behaviour,
+    transit: Transit,
+    dice: Dice,
     /// Events whose first delivery waits for a release or for the address of the webhook.
     held: Vec<String>,
 }
@@ -100,34 +86,43 @@ pub(crate) struct CourierParts {
     pub(crate) retry: Retry,
     pub(crate) target: Option<String>,
     pub(crate) behaviour: Behaviour,
+    pub(crate) transit: Transit,
     pub(crate) shutdown: CancellationToken,
 }
 
-/// An event as it goes over the wire: the same bytes at every attempt.
-struct Parcel {
-    event: String,
-    kind: String,
-    created: i64,
-    body: Bytes,
+/// How an event ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    Acknowledged,
+    GivenUp,
 }
 
+/// What is done with one copy of an event.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Seal {
+enum Sending {
     Genuine,
     Forged,
+    Lost,
 }
 
 impl Courier {
     pub(crate) fn new(parts: CourierParts) -> Self {
-        let queue = Queue { target: parts.target, behaviour: parts.behaviour, held: Vec::new() };
+        let queue = Queue {
+            target: parts.target,
+            signer: Signer::new(parts.secrets),
+            dice: Dice::new(parts.behaviour.seed),
+            behaviour: parts.behaviour,
+            transit: parts.transit,
+            held: Vec::new(),
+        };
         Self(Arc::new(Inner {
             client: parts.client,
             store: parts.store,
             world: parts.world,
-            secrets: parts.secrets,
             retry: parts.retry,
             queue: Mutex::new(queue),
-            attempts: Mutex::default(),
+            enabled: watch::Sender::new(true),
+            attempts: Attempts::default(),
             permits: Semaphore::new(MAX_CONCURRENT),
             settled: Notify::new(),
             tasks: TaskTracker::new(),
@@ -139,7 +134,7 @@ impl Courier {
     pub(crate) fn submit(&self, events: Vec<String>) {
         let mut queue = self.queue();
         queue.held.extend(events);
-        if !queue.behaviour.hold {
+        if !queue.behaviour.hold || !self.enabled() {
             self.start_held(queue);
         }
     }
@@ -149,8 +144,22 @@ impl Courier {
         self.start_held(self.queue())
     }
 
+    pub(crate) fn target(&self) -> Option<String> {
+        self.queue().target.clone()
+    }
+
     pub(crate) fn set_target(&self, target: String) {
         self.queue().target = Some(target);
+        self.submit(Vec::new());
+    }
+
+    pub(crate) fn enabled(&self) -> bool {
+        *self.0.enabled.borrow()
+    }
+
+    /// A disabled endpoint gets nothing: what happens meanwhile and what was under way is given up.
+    pub(crate) fn set_enabled(&self, enabled: bool) {
+        self.0.enabled.send_replace(enabled);
         self.submit(Vec::new());
     }
 
@@ -159,8 +168,33 @@ impl Courier {
     }
 
     pub(crate) fn set_behaviour(&self, behaviour: Behaviour) {
-        self.queue().behaviour = behaviour;
+        let mut queue = self.queue();
+        queue.dice = Dice::new(behaviour.seed);
+        queue.behaviour = behaviour;
+        drop(queue);
         self.submit(Vec::new());
+    }
+
+    pub(crate) fn transit(&self) -> Transit {
+        self.queue().transit.clone()
+    }
+
+    pub(crate) fn set_transit(&self, transit: Transit) {
+        let mut queue = self.queue();
+        queue.dice = Dice::new(queue.behaviour.seed);
+        queue.transit = transit;
+    }
+
+    /// Replaces the secrets; the old ones sign along for the overlap.
+    pub(crate) fn rotate(&self, secrets: Vec<String>, overlap_seconds: u32) -> Result<(), Refusal> {
+        let now = self.now();
+        self.queue().signer.rotate(secrets, overlap_seconds, now)
+    }
+
+    /// How many secrets sign now.
+    pub(crate) fn secrets(&self) -> usize {
+        let now = self.now();
+        self.queue().signer.count(now)
     }
 
     pub(crate) fn held(&self) -> usize {
@@ -168,7 +202,7 @@ impl Courier {
     }
 
     pub(crate) fn attempts(&self) -> Vec<Attempt> {
-        self.log().iter().cloned().collect()
+        self.0.attempts.all()
     }
 
     /// Returns once no event waits for its acknowledgement.
@@ -189,127 +223,151 @@ impl Courier {
     }
 
     fn start_held(&self, mut queue: MutexGuard<'_, Queue>) -> usize {
+        if !self.enabled() {
+            let batch = std::mem::take(&mut queue.held);
+            drop(queue);
+            if !batch.is_empty() {
+                let courier = self.clone();
+                self.spawn(async move { courier.settle(&batch, End::GivenUp).await });
+            }
+            return 0;
+        }
         if queue.target.is_none() {
             return 0;
         }
-        let mut batch = std::mem::take(&mut queue.held);
-        let behaviour = queue.behaviour.clone();
+        let batch = std::mem::take(&mut queue.held);
+        let shuffled = queue.behaviour.shuffle;
+        let mut plans: Vec<Plan> = batch.into_iter().map(|event| queue.plan(event)).collect();
+        if shuffled {
+            // Each batch begins with the seed, so that the same batch always gets the same order.
+            Dice::new(queue.behaviour.seed).shuffle(&mut plans);
+        }
         drop(queue);
-        let count = batch.len();
-        if behaviour.shuffle {
-            shuffle(&mut batch, behaviour.seed);
+        let count = plans.len();
+        if shuffled {
             // One after another, since the order of arrival of requests at the same time is anyone's guess.
             let courier = self.clone();
             self.spawn(async move {
-                for event in batch {
-                    courier.deliver(event, &behaviour).await;
+                for plan in plans {
+                    courier.deliver(plan).await;
                 }
             });
         } else {
-            for event in batch {
-                let (courier, behaviour) = (self.clone(), behaviour.clone());
-                self.spawn(async move { courier.deliver(event, &behaviour).await });
+            for plan in plans {
+                let courier = self.clone();
+                self.spawn(async move { courier.deliver(plan).await });
             }
         }
         count
     }
 
     /// The first attempt, with all its faults. If it fails, the retries go on in the background.
-    async fn deliver(&self, event: String, behaviour: &Behaviour) {
-        let Some(parcel) = self.0.store.peek(|data| Parcel::pack(data, &event)) else {
+    async fn deliver(&self, plan: Plan) {
+        let Some(parcel) = self.0.store.peek(|data| Parcel::pack(data, &plan.event)) else {
             return;
         };
-        let parcel = Arc::new(parcel);
-        if behaviour.wrong_signature_first {
-            self.attempt(&parcel, Seal::Forged).await;
+        if !plan.fate.delay.is_zero() {
+            tokio::time::sleep(plan.fate.delay).await;
         }
+        let parcel = Arc::new(parcel);
+        if plan.forged_first {
+            self.attempt(&parcel, Sending::Forged).await;
+        }
+        let copy = if plan.fate.lost > 0 { Sending::Lost } else { Sending::Genuine };
         let copies = TaskTracker::new();
-        for _ in 0..behaviour.duplicates {
+        for _ in 0..plan.duplicates {
             let (courier, parcel) = (self.clone(), parcel.clone());
             self.spawn(copies.track_future(async move {
-                courier.attempt(&parcel, Seal::Genuine).await;
+                courier.attempt(&parcel, copy).await;
             }));
         }
-        let acknowledged = self.attempt(&parcel, Seal::Genuine).await;
+        let acknowledged = self.attempt(&parcel, copy).await;
         copies.close();
         copies.wait().await;
         if acknowledged {
-            self.settle(&parcel.event).await;
+            self.settle(std::slice::from_ref(&parcel.event), End::Acknowledged).await;
+        } else if copy == Sending::Lost && plan.give_up {
+            self.settle(std::slice::from_ref(&parcel.event), End::GivenUp).await;
         } else {
-            let courier = self.clone();
-            self.spawn(async move { courier.retry(&parcel).await });
+            let (courier, lost) = (self.clone(), plan.fate.lost.saturating_sub(1));
+            self.spawn(async move {
+                let end = courier.retry(&parcel, lost).await;
+                courier.settle(std::slice::from_ref(&parcel.event), end).await;
+            });
         }
     }
 
-    async fn retry(&self, parcel: &Parcel) {
+    /// Repeats an event until it is taken or given up. So many attempts are still lost.
+    async fn retry(&self, parcel: &Parcel, mut lost: u32) -> End {
         let retry = self.0.retry;
         let mut wait = retry.first_wait;
+        let mut enabled = self.0.enabled.subscribe();
         loop {
-            tokio::time::sleep(wait).await;
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                _ = enabled.wait_for(|enabled| !enabled) => return End::GivenUp,
+            }
             wait = (wait * 2).min(retry.longest_wait);
-            let age = self.0.world.now().unix_seconds() - parcel.created;
+            let age = self.now() - parcel.created;
             if u64::try_from(age).is_ok_and(|age| age >= retry.give_up_after.as_secs()) {
                 tracing::warn!(event = %parcel.event, kind = %parcel.kind, "event given up");
-                return self.settle(&parcel.event).await;
+                return End::GivenUp;
             }
-            if self.attempt(parcel, Seal::Genuine).await {
-                return self.settle(&parcel.event).await;
+            let copy = if lost > 0 { Sending::Lost } else { Sending::Genuine };
+            lost = lost.saturating_sub(1);
+            if self.attempt(parcel, copy).await {
+                return End::Acknowledged;
             }
         }
     }
 
     /// Sends the event once. Tells whether the receiver took it.
-    async fn attempt(&self, parcel: &Parcel, seal: Seal) -> bool {
+    async fn attempt(&self, parcel: &Parcel, copy: Sending) -> bool {
         let Ok(_permit) = self.0.permits.acquire().await else {
             return false;
         };
-        let Some(target) = self.queue().target.clone() else {
-            return false;
-        };
-        let at = self.0.world.now().unix_seconds();
-        let signature = match seal {
-            Seal::Genuine => sign_with_all(&self.0.secrets, at, &parcel.body),
-            Seal::Forged => sign_with_all(&[hex::encode(self.0.world.bytes::<16>())], at, &parcel.body),
-        };
-        let request = self
-            .0
-            .client
-            .post(target)
-            .timeout(self.0.retry.deadline)
-            .header(CONTENT_TYPE, "application/json; charset=utf-8")
-            .header(USER_AGENT, "Stripe/1.0 (+https://stripe.com/docs/webhooks)")
-            .header("stripe-signature", signature)
-            .body(parcel.body.clone());
-        let span = tracing::info_span!("webhook delivery", event = %parcel.event, kind = %parcel.kind);
-        let status = async {
-            match request.send().await {
-                Ok(response) => Some(response.status()),
-                Err(error) => {
-                    // The address may carry a token, so it is left out.
-                    tracing::debug!(error = %error.without_url(), "webhook not reached");
-                    None
-                }
+        let at = self.now();
+        let status = match copy {
+            Sending::Lost => None,
+            Sending::Genuine | Sending::Forged => {
+                let Some(request) = self.request(parcel, copy, at) else { return false };
+                let span =
+                    tracing::info_span!("webhook delivery", event = %parcel.event, kind = %parcel.kind);
+                send(request).instrument(span).await
             }
-        }
-        .instrument(span)
-        .await;
-        let mut log = self.log();
-        if log.len() == MAX_LOGGED {
-            log.pop_front();
-        }
-        log.push_back(Attempt {
+        };
+        self.0.attempts.add(Attempt {
             event: parcel.event.clone(),
             kind: parcel.kind.clone(),
             status: status.map(|status| status.as_u16()),
-            forged: seal == Seal::Forged,
+            forged: copy == Sending::Forged,
+            lost: copy == Sending::Lost,
             at,
         });
         status.is_some_and(|status| status.is_success())
     }
 
-    async fn settle(&self, event: &str) {
+    /// The request that carries the event, if there is anywhere to send it.
+    fn request(&self, parcel: &Parcel, copy: Sending, at: i64) -> Option<reqwest::RequestBuilder> {
+        let queue = self.queue();
+        let target = queue.target.clone().filter(|_| self.enabled())?;
+        let timestamp = at.saturating_add(queue.transit.clock_skew_seconds);
+        let signature = if copy == Sending::Forged {
+            sign(&hex::encode(self.0.world.bytes::<16>()), timestamp, &parcel.body)
+        } else {
+            queue.signer.header(at, timestamp, &parcel.body)
+        };
+        Some(parcel.request(&self.0.client, &target, signature, self.0.retry.deadline))
+    }
+
+    async fn settle(&self, events: &[String], end: End) {
         let settle = |data: &mut Data| {
-            data.undelivered.retain(|id| id != event);
+            data.undelivered.retain(|id| !events.contains(id));
+            for event in events {
+                if let Some(event) = data.events.get_mut(event) {
+                    event.given_up = end == End::GivenUp;
+                }
+            }
             ((), Effect::Changed)
         };
         let ((), version) = self.0.store.run(settle);
@@ -327,25 +385,24 @@ impl Courier {
         });
     }
 
+    fn now(&self) -> i64 {
+        self.0.world.now().unix_seconds()
+    }
+
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.0.queue.lock().expect("no holder panics")
     }
-
-    fn log(&self) -> MutexGuard<'_, VecDeque<Attempt>> {
-        self.0.attempts.lock().expect("no holder panics")
-    }
 }
 
-impl Parcel {
-    fn pack(data: &Data, event: &str) -> Option<Self> {
-        let event = data.events.get(event)?;
-        // Indented, as Stripe sends it: a receiver that verifies re-encoded JSON fails here as it would there.
-        let body = serde_json::to_vec_pretty(&render::event(event, 1)).expect("a JSON value can be written");
-        Some(Self {
-            event: event.id.clone(),
-            kind: event.kind.clone(),
-            created: event.created,
-            body: body.into(),
-        })
+impl Queue {
+    fn plan(&mut self, event: String) -> Plan {
+        let fate = self.transit.draw(&mut self.dice);
+        Plan {
+            event,
+            duplicates: self.behaviour.duplicates,
+            forged_first: self.behaviour.wrong_signature_first || fate.forged_first,
+            fate,
+            give_up: self.transit.give_up,
+        }
     }
 }

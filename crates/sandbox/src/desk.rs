@@ -3,7 +3,9 @@
 use quire_clock::World;
 use serde_json::Value;
 
+use crate::bank::Bank;
 use crate::record::{Data, Event};
+use crate::refusal::Refusal;
 use crate::store::Effect;
 
 /// Events are listed for 30 days, as at Stripe.
@@ -17,6 +19,8 @@ const ANSWER_LIFE_SECONDS: i64 = 24 * 60 * 60;
 pub(crate) struct Origin {
     pub(crate) request_id: Option<String>,
     pub(crate) idempotency_key: Option<String>,
+    /// The caller has a publishable key only.
+    pub(crate) browser: bool,
 }
 
 /// The access to the data during one transaction.
@@ -26,15 +30,27 @@ pub(crate) struct Desk<'a> {
     pub(crate) public_url: &'a str,
     /// Seconds since the Unix epoch, the same during the whole transaction.
     pub(crate) now: i64,
+    pub(crate) bank: Bank,
     origin: &'a Origin,
     emitted: Vec<String>,
     effect: Effect,
 }
 
 impl<'a> Desk<'a> {
-    pub(crate) fn new(data: &'a mut Data, world: &'a World, public_url: &'a str, origin: &'a Origin) -> Self {
+    pub(crate) fn new(
+        data: &'a mut Data,
+        world: &'a World,
+        public_url: &'a str,
+        bank: Bank,
+        origin: &'a Origin,
+    ) -> Self {
         let now = world.now().unix_seconds();
-        Self { data, world, public_url, now, origin, emitted: Vec::new(), effect: Effect::Read }
+        Self { data, world, public_url, now, bank, origin, emitted: Vec::new(), effect: Effect::Read }
+    }
+
+    /// Whether a buyer's browser asks, which must not see everything.
+    pub(crate) fn by_browser(&self) -> bool {
+        self.origin.browser
     }
 
     pub(crate) fn data(&self) -> &Data {
@@ -62,11 +78,30 @@ impl<'a> Desk<'a> {
             object,
             request_id: self.origin.request_id.clone(),
             idempotency_key: self.origin.idempotency_key.clone(),
+            given_up: false,
         };
         let data = self.edit();
         data.events.push(event);
         data.undelivered.push(id.clone());
         self.emitted.push(id);
+    }
+
+    /// Has an event delivered once more.
+    pub(crate) fn resend(&mut self, id: &str) -> Result<(), Refusal> {
+        if self.data.events.get(id).is_none() {
+            return Err(Refusal::missing("event", "id", id));
+        }
+        if self.data.undelivered.iter().any(|waiting| waiting == id) {
+            let message = format!("The event {id} is being delivered already.");
+            return Err(Refusal::state("unexpected_state", None, message));
+        }
+        let data = self.edit();
+        if let Some(event) = data.events.get_mut(id) {
+            event.given_up = false;
+        }
+        data.undelivered.push(id.to_owned());
+        self.emitted.push(id.to_owned());
+        Ok(())
     }
 
     /// Drops the events and the saved answers that have had their time.

@@ -11,36 +11,28 @@ use crate::render;
 
 const MAX_TYPES: usize = 20;
 
-/// `GET /v1/events`, newest first, with the filters `type`, `types` and `created`.
+/// `GET /v1/events`, newest first, with the filters `type`, `types`, `created` and `delivery_success`.
 pub(crate) fn list(desk: &mut Desk<'_>, mut params: Params) -> Result<Value, Refusal> {
     let cursor = Cursor::take(&mut params)?;
     let mut kinds = params.texts("types")?;
     if let Some(kind) = params.text("type")? {
         if !kinds.is_empty() {
-            let message = "You may only specify one of these parameters: type, types.";
-            return Err(Refusal::parameter("parameters_exclusive", "type", message));
+            return Err(Refusal::exclusive("type", "types"));
         }
         kinds.push(kind);
     }
     if kinds.len() > MAX_TYPES {
         return Err(Refusal::parameter("parameter_invalid", "types", "At most 20 types are allowed."));
     }
-    let mut created = params.group("created")?;
-    let (after, from) = (created.integer("gt")?, created.integer("gte")?);
-    let (before, until) = (created.integer("lt")?, created.integer("lte")?);
-    created.finish()?;
+    let delivered = params.boolean("delivery_success")?;
     params.finish()?;
     let data = desk.data();
     cursor.page(
         &data.events,
         "/v1/events",
         |event| {
-            let at = event.created;
             (kinds.is_empty() || kinds.iter().any(|kind| kind_matches(kind, &event.kind)))
-                && after.is_none_or(|after| at > after)
-                && from.is_none_or(|from| at >= from)
-                && before.is_none_or(|before| at < before)
-                && until.is_none_or(|until| at <= until)
+                && delivered.is_none_or(|wanted| wanted == is_delivered(data, event))
         },
         |event| render::event(event, pending(data, event)),
     )
@@ -56,6 +48,11 @@ pub(crate) fn retrieve(desk: &mut Desk<'_>, id: &str, params: Params) -> Result<
 
 fn pending(data: &Data, event: &Event) -> u8 {
     u8::from(data.undelivered.contains(&event.id))
+}
+
+/// What still waits and what was given up has not been delivered.
+fn is_delivered(data: &Data, event: &Event) -> bool {
+    !event.given_up && pending(data, event) == 0
 }
 
 /// `charge.*` stands for every event about charges.

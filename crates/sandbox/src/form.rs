@@ -110,24 +110,40 @@ impl Params {
             .collect()
     }
 
-    /// Free key-value pairs, within Stripe's limits: 50 keys of 40 characters, values of 500.
-    pub(crate) fn metadata(&mut self) -> Result<BTreeMap<String, String>, Refusal> {
-        let group = self.group("metadata")?;
-        let mut metadata = BTreeMap::new();
+    /// An optional `true` or `false`.
+    pub(crate) fn boolean(&mut self, name: &str) -> Result<Option<bool>, Refusal> {
+        match self.text(name)?.as_deref() {
+            None => Ok(None),
+            Some("true") => Ok(Some(true)),
+            Some("false") => Ok(Some(false)),
+            Some(_) => Err(Refusal::parameter(
+                "parameter_invalid",
+                self.full(name),
+                format!("Invalid boolean: {}", self.full(name)),
+            )),
+        }
+    }
+
+    /// Whether a field is given as an empty text, which takes away what it had.
+    pub(crate) fn take_cleared(&mut self, name: &str) -> bool {
+        let cleared = matches!(self.fields.get(name), Some(Node::Text(text)) if text.is_empty());
+        if cleared {
+            self.fields.remove(name);
+        }
+        cleared
+    }
+
+    /// A group of texts whose names the caller chooses.
+    pub(crate) fn named_texts(&mut self, name: &str) -> Result<BTreeMap<String, String>, Refusal> {
+        let group = self.group(name)?;
+        let mut texts = BTreeMap::new();
         for (key, node) in group.fields {
-            let Node::Text(value) = node else {
+            let Node::Text(text) = node else {
                 return Err(malformed(&group.name));
             };
-            if key.chars().count() > 40 || value.chars().count() > 500 || metadata.len() == 50 {
-                return Err(Refusal::parameter(
-                    "parameter_invalid_string",
-                    group.name,
-                    "Metadata can have up to 50 keys, with names of up to 40 and values of up to 500 characters.",
-                ));
-            }
-            metadata.insert(key, value);
+            texts.insert(key, text);
         }
-        Ok(metadata)
+        Ok(texts)
     }
 
     /// Whether nothing was given at this level.
@@ -239,7 +255,7 @@ mod tests {
         assert_eq!(items[0].group("price").unwrap().text("name").unwrap().as_deref(), Some("A & B"));
         assert_eq!(items[1].integer("quantity").unwrap(), Some(3));
         assert_eq!(params.texts("types").unwrap(), ["a", "b"]);
-        assert_eq!(params.metadata().unwrap()["order_id"], "o-1");
+        assert_eq!(params.named_texts("metadata").unwrap()["order_id"], "o-1");
         params.finish().unwrap();
     }
 

@@ -1,49 +1,80 @@
 //! A Stripe-compatible local payment provider with signed webhooks.
 //!
 //! It is a real HTTP server that the official clients can talk to: checkout sessions with a hosted page, payment
-//! intents, refunds, events, idempotency keys, and webhooks that are signed, retried and kept over a restart. On
-//! demand it misbehaves as real providers do: it sends events twice, out of order, late, or with a wrong
-//! signature. No money moves.
+//! intents that a browser can confirm, charges, refunds, disputes, events, idempotency keys, and webhooks that are
+//! signed, retried and kept over a restart. On demand it misbehaves as real providers do: it sends events twice, out
+//! of order, late, never, or with a wrong signature; it takes days for a bank debit, fails refunds afterwards, loses
+//! its own answers. No money moves.
 
 mod api;
+mod attempts;
+mod authentication;
+mod balance;
+mod bank;
 mod behaviour;
+mod charges;
 mod checkout;
 mod control;
+mod currency;
 mod delivery;
 mod desk;
+mod dice;
+mod disputes;
 mod events;
+mod exchange;
+mod expand;
+mod faults;
 mod form;
+mod handle;
+mod html;
 mod idempotency;
+mod intents;
 mod listing;
+mod metadata;
+mod methods;
 mod page;
+mod parcel;
+mod payments;
 mod provider;
 mod record;
 mod refunds;
 mod refusal;
 mod render;
 pub mod signature;
+mod signer;
 mod store;
+mod table;
+mod transit;
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
 use quire_clock::World;
 use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+pub use crate::attempts::Attempt;
+pub use crate::bank::{Bank, Decision, RefundMode};
 pub use crate::behaviour::Behaviour;
-pub use crate::delivery::{Attempt, Retry};
+pub use crate::delivery::Retry;
+pub use crate::disputes::{DisputeUpdate, NewDispute, Verdict};
+pub use crate::faults::{WriteFault, WriteFaults};
+pub use crate::handle::{ControlError, SandboxHandle};
+pub use crate::transit::Transit;
 
 use crate::delivery::{Courier, CourierParts};
+use crate::faults::Faults;
 use crate::idempotency::Running;
 use crate::provider::{Keys, Provider};
 use crate::store::Store;
 
-/// How often the clock is asked which sessions have expired.
+/// The publishable key unless another one is set.
+pub const DEFAULT_PUBLISHABLE_KEY: &str = "pk_test_quire_sandbox";
+
+/// How often the clock is asked what is due.
 const TICK: Duration = Duration::from_secs(1);
 
 /// How long open connections may go on after the shutdown has begun.
@@ -54,6 +85,9 @@ const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
 pub struct SandboxConfig {
     /// The keys that clients may use. At least one.
     pub api_keys: Vec<String>,
+    /// The key with which a page may look at a payment intent and confirm it, given its client secret. If empty,
+    /// [`DEFAULT_PUBLISHABLE_KEY`].
+    pub publishable_key: String,
     /// Where events go. Until there is an address they wait.
     pub webhook_url: Option<String>,
     /// Every delivery is signed with each of these. At least one.
@@ -64,6 +98,10 @@ pub struct SandboxConfig {
     pub state_path: Option<PathBuf>,
     /// How deliveries misbehave.
     pub behaviour: Behaviour,
+    /// What happens to deliveries on their way.
+    pub transit: Transit,
+    /// How the banks behave.
+    pub bank: Bank,
     /// When deliveries are repeated.
     pub retry: Retry,
 }
@@ -126,71 +164,27 @@ impl Sandbox {
             retry: config.retry,
             target: config.webhook_url,
             behaviour: config.behaviour,
+            transit: config.transit,
             shutdown: shutdown.clone(),
         });
+        let publishable_key = match config.publishable_key.as_str() {
+            "" => DEFAULT_PUBLISHABLE_KEY,
+            key => key,
+        };
         let provider = Arc::new(Provider {
             store: store.clone(),
             world,
             public_url,
-            keys: Keys::new(&config.api_keys),
+            keys: Keys::new(&config.api_keys, publishable_key),
             running: Running::default(),
             courier: courier.clone(),
+            faults: Faults::default(),
+            bank: Mutex::new(config.bank),
+            shutdown: shutdown.clone(),
         });
         courier.submit(store.peek(|data| data.undelivered.clone()));
         let task = tokio::spawn(serve(listener, provider.clone(), shutdown));
-        Ok(SandboxHandle { url, provider, task })
-    }
-}
-
-/// A running provider.
-pub struct SandboxHandle {
-    url: String,
-    provider: Arc<Provider>,
-    task: JoinHandle<io::Result<()>>,
-}
-
-impl SandboxHandle {
-    /// The address that is listened on, without a slash at the end.
-    pub fn url(&self) -> &str {
-        &self.url
-    }
-
-    /// Sends events to this address from now on, and those that have waited for one too.
-    pub fn set_webhook_url(&self, url: impl Into<String>) {
-        self.provider.courier.set_target(url.into());
-    }
-
-    /// Changes how deliveries misbehave. Whatever was held goes out if `hold` is off.
-    pub fn set_behaviour(&self, behaviour: Behaviour) {
-        self.provider.courier.set_behaviour(behaviour);
-    }
-
-    /// Delivers the events that are held, and tells how many they are.
-    pub fn release(&self) -> usize {
-        self.provider.courier.release()
-    }
-
-    /// The latest attempts to deliver, oldest first; at most 10 000, none from before the start.
-    pub fn attempts(&self) -> Vec<Attempt> {
-        self.provider.courier.attempts()
-    }
-
-    /// Expires the sessions whose time is up, as happens once a second anyway. For tests that turn the clock.
-    pub async fn tick(&self) {
-        self.provider.tick().await;
-    }
-
-    /// Returns once every event is acknowledged or given up.
-    pub async fn drained(&self) {
-        self.provider.courier.drained().await;
-    }
-
-    /// Returns once the server has stopped after the shutdown.
-    ///
-    /// # Errors
-    /// The server failed.
-    pub async fn join(self) -> Result<(), SandboxError> {
-        self.task.await.map_err(io::Error::other).flatten().map_err(SandboxError::Serve)
+        Ok(SandboxHandle::new(url, provider, task))
     }
 }
 
@@ -203,6 +197,7 @@ async fn serve(
         .merge(api::routes())
         .merge(control::routes(provider.clone()))
         .merge(page::routes())
+        .merge(authentication::routes())
         .fallback(api::unknown)
         .method_not_allowed_fallback(api::unknown)
         .with_state(provider.clone());

@@ -3,21 +3,30 @@
 use serde_json::{Value, json};
 
 use crate::form::Params;
-use crate::record::{Row, Table};
 use crate::refusal::Refusal;
+use crate::table::{Row, Table};
 
 const DEFAULT_LIMIT: i64 = 10;
 const MAX_LIMIT: i64 = 100;
 
-/// Which page is wanted.
+/// Which page is wanted, of the objects made in which time.
 pub(crate) struct Cursor {
     limit: usize,
     starting_after: Option<String>,
     ending_before: Option<String>,
+    created: Span,
+}
+
+/// A time between bounds, in seconds since the Unix epoch.
+struct Span {
+    after: Option<i64>,
+    from: Option<i64>,
+    before: Option<i64>,
+    until: Option<i64>,
 }
 
 impl Cursor {
-    /// Takes `limit`, `starting_after` and `ending_before` out of the parameters.
+    /// Takes `limit`, `starting_after`, `ending_before` and `created` out of the parameters.
     pub(crate) fn take(params: &mut Params) -> Result<Self, Refusal> {
         let limit = params.integer("limit")?.unwrap_or(DEFAULT_LIMIT);
         if !(1..=MAX_LIMIT).contains(&limit) {
@@ -36,7 +45,8 @@ impl Cursor {
                 "Only one of starting_after and ending_before can be given.",
             ));
         }
-        Ok(Self { limit: usize::try_from(limit).unwrap_or(1), starting_after, ending_before })
+        let created = Span::take(params)?;
+        Ok(Self { limit: usize::try_from(limit).unwrap_or(1), starting_after, ending_before, created })
     }
 
     /// The rows of the page that pass the filter, in Stripe's list object.
@@ -49,6 +59,7 @@ impl Cursor {
     ) -> Result<Value, Refusal> {
         let find =
             |param: &str, id: &str| table.position(id).ok_or_else(|| Refusal::missing("object", param, id));
+        let keep = |row: &T| self.created.contains(row.created()) && keep(row);
         let rows = table.rows();
         let one_more = self.limit + 1;
         let mut page: Vec<&T> = if let Some(id) = &self.ending_before {
@@ -69,5 +80,27 @@ impl Cursor {
         }
         let data: Vec<Value> = page.into_iter().map(render).collect();
         Ok(json!({ "object": "list", "url": url, "has_more": has_more, "data": data }))
+    }
+}
+
+impl Span {
+    /// Takes `created[gt]`, `created[gte]`, `created[lt]` and `created[lte]` out of the parameters.
+    fn take(params: &mut Params) -> Result<Self, Refusal> {
+        let mut created = params.group("created")?;
+        let span = Self {
+            after: created.integer("gt")?,
+            from: created.integer("gte")?,
+            before: created.integer("lt")?,
+            until: created.integer("lte")?,
+        };
+        created.finish()?;
+        Ok(span)
+    }
+
+    fn contains(&self, moment: i64) -> bool {
+        self.after.is_none_or(|after| moment > after)
+            && self.from.is_none_or(|from| moment >= from)
+            && self.before.is_none_or(|before| moment < before)
+            && self.until.is_none_or(|until| moment <= until)
     }
 }

@@ -1,15 +1,20 @@
 //! One payment provider: its data, its clock and its deliveries.
 
 use std::io;
+use std::sync::Mutex;
 
 use quire_clock::World;
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
+use tokio_util::sync::CancellationToken;
 
+use crate::bank::{self, Bank};
 use crate::checkout;
 use crate::delivery::Courier;
 use crate::desk::{Desk, Origin};
+use crate::faults::Faults;
 use crate::idempotency::Running;
+use crate::refusal::Refusal;
 use crate::store::Store;
 
 /// What all handlers share.
@@ -20,6 +25,9 @@ pub(crate) struct Provider {
     pub(crate) keys: Keys,
     pub(crate) running: Running,
     pub(crate) courier: Courier,
+    pub(crate) faults: Faults,
+    pub(crate) bank: Mutex<Bank>,
+    pub(crate) shutdown: CancellationToken,
 }
 
 impl Provider {
@@ -29,8 +37,9 @@ impl Provider {
         origin: &Origin,
         work: impl FnOnce(&mut Desk<'_>) -> T,
     ) -> (T, io::Result<()>) {
+        let bank = self.bank();
         let ((result, events), version) = self.store.run(|data| {
-            let mut desk = Desk::new(data, &self.world, &self.public_url, origin);
+            let mut desk = Desk::new(data, &self.world, &self.public_url, bank, origin);
             let result = work(&mut desk);
             let (events, effect) = desk.close();
             ((result, events), effect)
@@ -52,28 +61,68 @@ impl Provider {
         (result, saved)
     }
 
+    /// Does what someone at the controls wants.
+    pub(crate) async fn command<T>(
+        &self,
+        work: impl FnOnce(&mut Desk<'_>) -> Result<T, Refusal>,
+    ) -> Result<T, Refusal> {
+        let (result, saved) = self.transact(&Origin::default(), work).await;
+        let result = result?;
+        saved.map_err(|_| Refusal::not_saved())?;
+        Ok(result)
+    }
+
     /// Does what is due by the clock.
     pub(crate) async fn tick(&self) {
         let work = |desk: &mut Desk<'_>| {
             checkout::expire_all_due(desk);
+            bank::settle_due(desk);
             desk.forget_old();
         };
         // A failure to write is logged there, and the next tick writes again.
         let _ = self.transact(&Origin::default(), work).await;
     }
+
+    pub(crate) fn bank(&self) -> Bank {
+        *self.bank.lock().expect("no holder panics")
+    }
+
+    pub(crate) fn set_bank(&self, bank: Bank) {
+        *self.bank.lock().expect("no holder panics") = bank;
+    }
+}
+
+/// Whose key was presented.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Caller {
+    /// The holder of a secret key.
+    Merchant,
+    /// A page that anyone can look at, with the publishable key.
+    Browser,
 }
 
 /// The accepted API keys, kept as digests so that all comparisons take the same time.
-pub(crate) struct Keys(Vec<[u8; 32]>);
+pub(crate) struct Keys {
+    secret: Vec<[u8; 32]>,
+    publishable: [u8; 32],
+}
 
 impl Keys {
-    pub(crate) fn new(keys: &[String]) -> Self {
-        Self(keys.iter().map(|key| Sha256::digest(key).into()).collect())
+    pub(crate) fn new(secret: &[String], publishable: &str) -> Self {
+        let secret = secret.iter().map(|key| Sha256::digest(key).into()).collect();
+        Self { secret, publishable: Sha256::digest(publishable).into() }
     }
 
-    pub(crate) fn accept(&self, presented: &str) -> bool {
+    /// Who holds this key, if anyone does.
+    pub(crate) fn holder(&self, presented: &str) -> Option<Caller> {
         let presented: [u8; 32] = Sha256::digest(presented).into();
-        let matches = self.0.iter().map(|key| key.ct_eq(&presented));
-        matches.fold(Choice::from(0), |any, one| any | one).into()
+        let matches = self.secret.iter().map(|key| key.ct_eq(&presented));
+        let secret: bool = matches.fold(Choice::from(0), |any, one| any | one).into();
+        let publishable: bool = self.publishable.ct_eq(&presented).into();
+        match (secret, publishable) {
+            (true, _) => Some(Caller::Merchant),
+            (false, true) => Some(Caller::Browser),
+            (false, false) => None,
+        }
     }
 }

@@ -1,9 +1,12 @@
-//! What the provider remembers: sessions, payment intents, charges, refunds, events and deliveries under way.
+//! What the provider remembers: sessions, payment intents, charges, refunds, disputes, events and deliveries under way.
 
 use std::collections::{BTreeMap, HashMap};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use crate::methods::{Failure, Method};
+use crate::table::{Row, Table};
 
 pub(crate) type Metadata = BTreeMap<String, String>;
 
@@ -14,6 +17,8 @@ pub(crate) struct Data {
     pub(crate) intents: Table<Intent>,
     pub(crate) charges: Table<Charge>,
     pub(crate) refunds: Table<Refund>,
+    #[serde(default)]
+    pub(crate) disputes: Table<Dispute>,
     pub(crate) events: Table<Event>,
     /// Ids of the events whose delivery has not been acknowledged, oldest first.
     pub(crate) undelivered: Vec<String>,
@@ -34,6 +39,9 @@ pub(crate) struct Session {
     pub(crate) created: i64,
     pub(crate) expires_at: i64,
     pub(crate) status: SessionStatus,
+    /// Complete, but the money is still on its way or did not come.
+    #[serde(default)]
+    pub(crate) unpaid: bool,
     pub(crate) currency: String,
     pub(crate) items: Vec<LineItem>,
     pub(crate) amount_total: i64,
@@ -45,6 +53,9 @@ pub(crate) struct Session {
     pub(crate) intent_metadata: Metadata,
     pub(crate) intent_description: Option<String>,
     pub(crate) intent: Option<String>,
+    /// The types of payment method that it takes.
+    #[serde(default = "card_only")]
+    pub(crate) method_types: Vec<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -55,6 +66,18 @@ pub(crate) struct LineItem {
     pub(crate) quantity: i64,
 }
 
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum IntentStatus {
+    #[default]
+    RequiresPaymentMethod,
+    RequiresConfirmation,
+    RequiresAction,
+    Processing,
+    Succeeded,
+    Canceled,
+}
+
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Intent {
     pub(crate) id: String,
@@ -63,9 +86,44 @@ pub(crate) struct Intent {
     pub(crate) currency: String,
     pub(crate) description: Option<String>,
     pub(crate) metadata: Metadata,
-    /// The successful charge. Without one the intent still waits for a payment method.
-    pub(crate) charge: Option<String>,
+    #[serde(default)]
+    pub(crate) status: IntentStatus,
+    /// The charge of the last try to pay, whatever became of it.
+    #[serde(alias = "charge")]
+    pub(crate) latest_charge: Option<String>,
+    /// Why the last try failed.
+    #[serde(default)]
+    pub(crate) failure: Option<Failure>,
+    #[serde(default)]
+    pub(crate) method: Option<Method>,
+    /// The types of payment method that it takes.
+    #[serde(default = "card_only")]
+    pub(crate) method_types: Vec<String>,
+    /// What a browser confirms it with. Intents of a checkout session have none.
+    #[serde(default)]
+    pub(crate) client_secret: Option<String>,
+    /// Where the buyer goes after the authentication.
+    #[serde(default)]
+    pub(crate) return_url: Option<String>,
+    #[serde(default)]
+    pub(crate) canceled_at: Option<i64>,
+    #[serde(default)]
+    pub(crate) cancellation_reason: Option<String>,
+    /// The checkout session that it belongs to.
+    #[serde(default)]
+    pub(crate) session: Option<String>,
+    /// Only in files of the version that knew no other failure.
+    #[serde(default, skip_serializing)]
     pub(crate) declined: bool,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum ChargeStatus {
+    Pending,
+    #[default]
+    Succeeded,
+    Failed,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -78,6 +136,25 @@ pub(crate) struct Charge {
     pub(crate) currency: String,
     pub(crate) description: Option<String>,
     pub(crate) metadata: Metadata,
+    #[serde(default)]
+    pub(crate) status: ChargeStatus,
+    #[serde(default)]
+    pub(crate) failure: Option<Failure>,
+    #[serde(default)]
+    pub(crate) method: Method,
+    /// Whether there ever was a dispute.
+    #[serde(default)]
+    pub(crate) disputed: bool,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum RefundStatus {
+    Pending,
+    #[default]
+    Succeeded,
+    Failed,
+    Canceled,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -90,6 +167,35 @@ pub(crate) struct Refund {
     pub(crate) currency: String,
     pub(crate) reason: Option<String>,
     pub(crate) metadata: Metadata,
+    #[serde(default)]
+    pub(crate) status: RefundStatus,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum DisputeStatus {
+    NeedsResponse,
+    UnderReview,
+    Won,
+    Lost,
+}
+
+impl DisputeStatus {
+    pub(crate) fn is_open(self) -> bool {
+        matches!(self, Self::NeedsResponse | Self::UnderReview)
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Dispute {
+    pub(crate) id: String,
+    pub(crate) created: i64,
+    pub(crate) charge: String,
+    pub(crate) intent: String,
+    pub(crate) amount: i64,
+    pub(crate) currency: String,
+    pub(crate) reason: String,
+    pub(crate) status: DisputeStatus,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -102,6 +208,9 @@ pub(crate) struct Event {
     pub(crate) object: Value,
     pub(crate) request_id: Option<String>,
     pub(crate) idempotency_key: Option<String>,
+    /// It was not acknowledged, and is not tried any more.
+    #[serde(default)]
+    pub(crate) given_up: bool,
 }
 
 /// What was answered to a request with an idempotency key.
@@ -114,77 +223,32 @@ pub(crate) struct Answer {
     pub(crate) body: Value,
 }
 
-/// A row that is looked up by its id.
-pub(crate) trait Row {
-    fn id(&self) -> &str;
-    fn created(&self) -> i64;
-}
-
-/// Rows in the order in which they were made, found by id.
-pub(crate) struct Table<T> {
-    rows: Vec<T>,
-    index: HashMap<String, usize>,
-}
-
-impl<T: Row> Table<T> {
-    pub(crate) fn push(&mut self, row: T) {
-        self.index.insert(row.id().to_owned(), self.rows.len());
-        self.rows.push(row);
-    }
-
-    pub(crate) fn get(&self, id: &str) -> Option<&T> {
-        self.index.get(id).map(|at| &self.rows[*at])
-    }
-
-    pub(crate) fn get_mut(&mut self, id: &str) -> Option<&mut T> {
-        self.index.get(id).map(|at| &mut self.rows[*at])
-    }
-
-    /// All rows, oldest first.
-    pub(crate) fn rows(&self) -> &[T] {
-        &self.rows
-    }
-
-    /// Where in [`Table::rows`] the row with this id is.
-    pub(crate) fn position(&self, id: &str) -> Option<usize> {
-        self.index.get(id).copied()
-    }
-
-    /// Drops the rows made before a moment. Tells whether there were any.
-    pub(crate) fn forget_before(&mut self, moment: i64) -> bool {
-        if self.rows.first().is_none_or(|row| row.created() >= moment) {
-            return false;
+impl Data {
+    /// Completes what a file of an earlier version leaves out. Changes nothing in a newer one.
+    pub(crate) fn upgrade(&mut self) {
+        for session in self.sessions.rows() {
+            let intent = session.intent.as_ref().and_then(|id| self.intents.get_mut(id));
+            if let Some(intent) = intent {
+                intent.session = Some(session.id.clone());
+            }
         }
-        let mut rows = std::mem::take(&mut self.rows);
-        rows.retain(|row| row.created() >= moment);
-        *self = Self::from(rows);
-        true
+        for charge in self.charges.rows() {
+            let Some(intent) = self.intents.get_mut(&charge.intent) else { continue };
+            let waiting = intent.status == IntentStatus::RequiresPaymentMethod;
+            if waiting && charge.status == ChargeStatus::Succeeded {
+                intent.status = IntentStatus::Succeeded;
+            }
+        }
+        self.intents.for_each_mut(|intent| {
+            if std::mem::take(&mut intent.declined) && intent.status == IntentStatus::RequiresPaymentMethod {
+                intent.failure = Some(Failure::Declined);
+            }
+        });
     }
 }
 
-impl<T> Default for Table<T> {
-    fn default() -> Self {
-        Self { rows: Vec::new(), index: HashMap::new() }
-    }
-}
-
-impl<T: Row> From<Vec<T>> for Table<T> {
-    fn from(rows: Vec<T>) -> Self {
-        let index = rows.iter().enumerate().map(|(at, row)| (row.id().to_owned(), at)).collect();
-        Self { rows, index }
-    }
-}
-
-impl<T: Serialize> Serialize for Table<T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.rows.serialize(serializer)
-    }
-}
-
-impl<'de, T: Row + Deserialize<'de>> Deserialize<'de> for Table<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Vec::deserialize(deserializer).map(Self::from)
-    }
+fn card_only() -> Vec<String> {
+    vec!["card".to_owned()]
 }
 
 macro_rules! rows {
@@ -200,4 +264,4 @@ macro_rules! rows {
     )*};
 }
 
-rows!(Session, Intent, Charge, Refund, Event);
+rows!(Session, Intent, Charge, Refund, Dispute, Event);

@@ -1,7 +1,9 @@
 //! What the API answers when it does not do what was asked, in Stripe's shape.
 
 use axum::http::StatusCode;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
+
+use crate::methods::Failure;
 
 /// A refused request.
 #[derive(Debug)]
@@ -11,6 +13,8 @@ pub(crate) struct Refusal {
     code: Option<&'static str>,
     message: String,
     param: Option<String>,
+    /// Further members of the error: the decline code, the object as it is now.
+    more: Map<String, Value>,
     /// Whether the endpoint had begun its work. Only then is the answer kept under the idempotency key.
     pub(crate) executed: bool,
 }
@@ -28,6 +32,7 @@ impl Refusal {
             code: Some(code),
             message: message.into(),
             param: Some(param.into()),
+            more: Map::new(),
             executed: false,
         }
     }
@@ -40,6 +45,7 @@ impl Refusal {
             code: Some(code),
             message: message.into(),
             param: param.map(str::to_owned),
+            more: Map::new(),
             executed: true,
         }
     }
@@ -52,8 +58,46 @@ impl Refusal {
             code: Some("resource_missing"),
             message: format!("No such {kind}: '{id}'"),
             param: Some(param.to_owned()),
+            more: Map::new(),
             executed: false,
         }
+    }
+
+    /// Two parameters that say the same thing.
+    pub(crate) fn exclusive(first: &str, second: &str) -> Self {
+        let message = format!("You may only specify one of these parameters: {first}, {second}.");
+        Self::parameter("parameters_exclusive", first, message)
+    }
+
+    /// The payment failed; with the payment intent as it is now.
+    pub(crate) fn payment(failure: Failure, intent: Value) -> Self {
+        Self {
+            status: StatusCode::PAYMENT_REQUIRED,
+            kind: failure.kind(),
+            code: Some(failure.code()),
+            message: failure.message().to_owned(),
+            param: None,
+            more: Map::new(),
+            executed: true,
+        }
+        .with("decline_code", json!(failure.decline_code()))
+        .with("payment_intent", intent)
+    }
+
+    /// A publishable key was presented where only a secret one does.
+    pub(crate) fn secret_key_required() -> Self {
+        Self::plain(
+            StatusCode::FORBIDDEN,
+            "invalid_request_error",
+            Some("secret_key_required"),
+            "This API call cannot be made with a publishable API key. Please use a secret API key.",
+        )
+    }
+
+    /// An error of the provider itself, which it keeps under the idempotency key.
+    pub(crate) fn stored_error() -> Self {
+        let message = "Sorry! There was an error while talking to one of our backends.";
+        Self { executed: true, ..Self::plain(StatusCode::INTERNAL_SERVER_ERROR, "api_error", None, message) }
     }
 
     /// The key is absent or wrong. The message never repeats what was presented.
@@ -100,10 +144,36 @@ impl Refusal {
         if let Some(param) = &self.param {
             error["param"] = json!(param);
         }
+        for (name, value) in &self.more {
+            error[name] = value.clone();
+        }
         json!({ "error": error })
     }
 
+    /// The code, or the type where there is none.
+    pub(crate) fn code(&self) -> &'static str {
+        self.code.unwrap_or(self.kind)
+    }
+
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// Adds a member to the error.
+    pub(crate) fn with(mut self, name: &str, value: Value) -> Self {
+        self.more.insert(name.to_owned(), value);
+        self
+    }
+
     fn plain(status: StatusCode, kind: &'static str, code: Option<&'static str>, message: &str) -> Self {
-        Self { status, kind, code, message: message.to_owned(), param: None, executed: false }
+        Self {
+            status,
+            kind,
+            code,
+            message: message.to_owned(),
+            param: None,
+            more: Map::new(),
+            executed: false,
+        }
     }
 }

@@ -38,7 +38,7 @@ impl Store {
     /// # Errors
     /// The file cannot be read or is not a state file.
     pub(crate) fn open(file: Option<PathBuf>) -> io::Result<Self> {
-        let data = match &file {
+        let mut data = match &file {
             None => Data::default(),
             Some(path) => match std::fs::read(path) {
                 Ok(bytes) => serde_json::from_slice(&bytes)?,
@@ -46,6 +46,7 @@ impl Store {
                 Err(error) => return Err(error),
             },
         };
+        data.upgrade();
         Ok(Self(Arc::new(Inner {
             data: Mutex::new(Versioned { data, version: 0 }),
             file,

@@ -51,7 +51,8 @@ impl Attempt<'_> {
     /// Runs every step that is not done.
     ///
     /// # Errors
-    /// Why the attempt ends early; everything done so far is kept.
+    /// Why the attempt ends early; everything done so far is kept. [`Stop::Cancelled`]: what is finished is still to be
+    /// delivered.
     pub async fn run(&self) -> Result<(), Stop> {
         if self.job.cancel_requested_at.is_some() {
             return Err(Stop::Cancelled);
@@ -64,7 +65,8 @@ impl Attempt<'_> {
         let desk = self.desk().await?;
         let plan = steps::plan::run(self, &desk).await?;
         let sections = steps::section::run_all(self, &desk, &plan).await?;
-        let pages = steps::typeset::run(self, &desk, &plan, &sections).await?;
+        let book = steps::typeset::book(self.job, &desk, &plan, &sections);
+        let pages = steps::typeset::run(self, book).await?;
         steps::finish::run(self, pages).await
     }
 
@@ -73,12 +75,22 @@ impl Attempt<'_> {
         if self.drain.is_cancelled() { Err(Stop::GivenBack) } else { Ok(()) }
     }
 
+    /// A named place between two durable steps is reached.
+    pub fn reach(&self, point: &'static str) {
+        self.store().world.reach(point);
+    }
+
     pub fn store(&self) -> &Store {
         &self.tools.store
     }
 
     pub fn documents(&self) -> &Documents {
         &self.tools.documents
+    }
+
+    /// Pages that were paid, or ordered by an operator.
+    pub fn pages(&self) -> u32 {
+        u32::try_from(self.job.pages).unwrap_or(1).max(1)
     }
 
     pub fn fence(&self) -> Fenced<'_> {
@@ -124,6 +136,7 @@ impl Attempt<'_> {
         if self.kept(ATTACH, "").await?.is_none() {
             let attached = self.documents().attach(&self.job.document_id, &self.job.id, Taking::Any).await;
             attached.map_err(|status| classify("document.AttachJob", &status))?;
+            self.reach("job.step.attach.sent");
             let mut change = self.store().change(self.lease).await?;
             let done_at = Some(change.at.unix_micros());
             change
@@ -131,12 +144,14 @@ impl Attempt<'_> {
                 .await?;
             change.step_done();
             change.commit().await?;
+            self.reach("job.step.attach.stored");
         }
         let generating = self.documents().report(self.fence(), doc::DocumentStatus::Generating, 0, "").await;
         generating.map_err(|status| classify("document.ReportJob", &status))
     }
 
-    async fn desk(&self) -> Result<Desk, Stop> {
+    /// Reads the document and gets its writer ready.
+    pub async fn desk(&self) -> Result<Desk, Stop> {
         let brief = self.documents().brief(&self.job.document_id).await;
         let brief = brief.map_err(|status| classify("document.GetBrief", &status))?;
         let document = brief.document.ok_or_else(|| Stop::retry("document.GetBrief answered no document"))?;
@@ -144,7 +159,7 @@ impl Attempt<'_> {
         let sources = sources.map_err(|status| classify("document.ReadSources", &status))?;
         let digests: Vec<(&str, &str)> =
             brief.sources.iter().map(|source| (source.id.as_str(), source.sha256.as_str())).collect();
-        let pages = u32::try_from(self.job.pages).unwrap_or(1).max(1);
+        let pages = self.pages();
         // The model's name is not part of it: another model does not make what was written wrong.
         let input_hash = input_hash(&(
             &document.writer,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use quire_database::Settings as DatabaseSettings;
 use quire_identity::MasterSecret;
+use quire_serve::metrics::Metrics;
 use quire_serve::settings::{Common, Settings};
 use url::Url;
 
@@ -37,6 +38,8 @@ pub struct Config {
     /// This is the only process on the database, and holds the data folder's lock: leases of earlier starts are
     /// void at once.
     pub exclusive_data_dir: bool,
+    /// Where calls are counted; unless it is replaced, nobody sees it.
+    pub metrics: Metrics,
 }
 
 impl Config {
@@ -70,6 +73,7 @@ impl Config {
             model,
             typesetter: typesetter?,
             exclusive_data_dir,
+            metrics: Metrics::default(),
         })
     }
 }

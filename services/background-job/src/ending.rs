@@ -1,18 +1,14 @@
 //! How a job ends: its last event, its final state and the messages to others, all in one transaction.
 
-use std::sync::Arc;
-
-use quire_database::now;
 use quire_proto::payment::v1::JobOutcome;
-use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter};
+use sea_orm::DbErr;
 use serde_json::json;
 
-use crate::error::{JobError, Stop};
+use crate::error::Stop;
 use crate::events::Kind;
 use crate::lease::{self, Lease};
 use crate::outbox;
-use crate::store::entity::{job, lease as lease_row};
+use crate::store::entity::job;
 use crate::store::{Change, Status, Store};
 
 /// The step that a job is in once its document is delivered or about to be: it can no longer be cancelled.
@@ -21,9 +17,25 @@ pub const FINISH: &str = "finish";
 /// The three ways.
 #[derive(Debug, Clone)]
 pub enum Ending {
-    Completed { pages: i32 },
-    Failed { reason: &'static str, sentence: String },
-    Cancelled,
+    Completed {
+        pages: i32,
+    },
+    Failed {
+        reason: &'static str,
+        sentence: String,
+    },
+    /// With the pages of the part that was delivered, at most those that were paid; 0 for none.
+    Cancelled {
+        pages: i32,
+    },
+}
+
+/// How a job ends that cannot go on. One that somebody wanted to end is cancelled: nobody waits for it any more.
+pub fn given_up(job: &job::Model, reason: &'static str, sentence: String) -> Ending {
+    match job.cancel_requested_at {
+        Some(_) => Ending::Cancelled { pages: 0 },
+        None => Ending::Failed { reason, sentence },
+    }
 }
 
 /// Ends a job under its lease.
@@ -34,8 +46,20 @@ pub async fn end(store: &Store, lease: &Lease, ending: Ending) -> Result<(), Sto
     let mut change = store.change(lease).await?;
     let job = change.job().await?.ok_or(Stop::LeaseLost)?;
     tracing::info!(job_id = job.id, ?ending, "job ended");
+    let points = match ending {
+        Ending::Completed { .. } => Some(("job.finish.before_commit", "job.finish.committed")),
+        Ending::Cancelled { .. } => Some(("job.cancel.before_end", "job.cancel.ended")),
+        Ending::Failed { .. } => None,
+    };
     write(&mut change, &job, lease, ending).await?;
-    Ok(change.commit().await?)
+    if let Some((before, _)) = points {
+        store.world.reach(before);
+    }
+    change.commit().await?;
+    if let Some((_, after)) = points {
+        store.world.reach(after);
+    }
+    Ok(())
 }
 
 /// Writes an ending into an open change.
@@ -45,17 +69,18 @@ pub async fn write(
     lease: &Lease,
     ending: Ending,
 ) -> Result<(), DbErr> {
-    let (status, outcome) = match &ending {
-        Ending::Completed { .. } => (Status::Completed, JobOutcome::Delivered),
-        Ending::Failed { .. } => (Status::Failed, JobOutcome::Failed),
-        Ending::Cancelled => (Status::Cancelled, JobOutcome::Cancelled),
+    let (status, outcome, delivered_pages) = match &ending {
+        Ending::Completed { pages } => (Status::Completed, JobOutcome::Delivered, *pages),
+        Ending::Failed { .. } => (Status::Failed, JobOutcome::Failed, 0),
+        Ending::Cancelled { pages } => (Status::Cancelled, JobOutcome::Cancelled, *pages),
     };
     change.set(job::Column::Status, status.name());
     change.set(job::Column::FinishedAt, change.at.unix_micros());
     if let Some(order_id) = &job.order_id {
-        change
-            .post(outbox::SETTLE, json!({ "order_id": order_id, "outcome": outcome.as_str_name() }))
-            .await?;
+        let outcome = outcome.as_str_name().to_owned();
+        let settle =
+            outbox::Settle { order_id: order_id.clone(), outcome, delivered_pages: Some(delivered_pages) };
+        change.post(outbox::SETTLE, settle.payload()).await?;
     }
     match ending {
         Ending::Completed { pages } => {
@@ -73,7 +98,12 @@ pub async fn write(
             };
             change.post(outbox::REPORT, report.payload()).await?;
         }
-        Ending::Cancelled => {
+        // The document service has been told already.
+        Ending::Cancelled { pages: 1.. } => {
+            change.set(job::Column::PartPages, delivered_pages);
+            change.event(Kind::Cancelled, json!({ "pages": delivered_pages }));
+        }
+        Ending::Cancelled { .. } => {
             change.event(Kind::Cancelled, json!({}));
             let failure = String::new();
             let report = outbox::Report { document_id: job.document_id.clone(), epoch: lease.epoch, failure };
@@ -81,40 +111,4 @@ pub async fn write(
         }
     }
     lease::release(&change.tx, &job.id).await
-}
-
-/// Asks for the end of a job: at once if it waits, at its worker's next look if it runs. A job that is done, or
-/// whose document is being handed over, stays as it is.
-///
-/// # Errors
-/// The database is gone.
-pub async fn cancel(store: &Store, job_id: &str) -> Result<job::Model, JobError> {
-    let mut change = store.change_unleased(job_id).await?;
-    let job = change.job().await?.ok_or(JobError::NotFound)?;
-    if job.status().is_final() || job.step == FINISH {
-        return Ok(job);
-    }
-    match job.status() {
-        Status::Queued => {
-            let held =
-                lease_row::Entity::find_by_id(job_id).one(&change.tx).await?.ok_or(JobError::NotFound)?;
-            let lease =
-                Lease { job_id: job_id.to_owned(), epoch: held.epoch + 1, boot_id: store.boot_id.clone() };
-            lease_row::Entity::update_many()
-                .col_expr(lease_row::Column::Epoch, Expr::value(lease.epoch))
-                .filter(lease_row::Column::JobId.eq(job_id))
-                .exec(&change.tx)
-                .await?;
-            write(&mut change, &job, &lease, Ending::Cancelled).await?;
-        }
-        _ if job.cancel_requested_at.is_none() => {
-            let now = now(&change.tx).await?;
-            change.set(job::Column::CancelRequestedAt, now.unix_micros());
-        }
-        _ => return Ok(job),
-    }
-    change.commit().await?;
-    // An error means that nothing runs here; a worker elsewhere sees it at its next renewal.
-    let _ = store.wakes.cancels.send(Arc::from(job_id));
-    store.job(job_id).await?.ok_or(JobError::NotFound)
 }

@@ -15,7 +15,7 @@
 //! | `retrying` | `step`, `retry` (counted from 1), `delay_ms`, `reason` |
 //! | `completed` | `pages` |
 //! | `failed` | `reason`, `message` |
-//! | `cancelled` | |
+//! | `cancelled` | `pages`, if the part that was finished was delivered |
 //!
 //! The `text` events of a section, put together, are its text as it was written; `offset` counts the UTF-8 bytes
 //! before the piece. A section that was broken off starts again: its `section_started` then has `restart: true`,

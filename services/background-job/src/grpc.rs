@@ -12,16 +12,17 @@ use quire_proto::job::v1::job_service_server::JobService;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
-use crate::ending;
+use crate::cancel::{self, Why};
 use crate::error::JobError;
 use crate::events;
+use crate::order_jobs;
 use crate::peers::Documents;
 use crate::query::{self, Listing};
 use crate::start::{self, NewJob};
 use crate::store::Store;
 use crate::watch;
 
-/// Who may start the job of an order.
+/// Who may start, look up and stop the jobs of orders.
 const PAYMENT: &[&str] = &["payment"];
 
 pub struct Grpc {
@@ -85,7 +86,7 @@ impl JobService for Grpc {
     ) -> Result<Response<pb::CancelJobResponse>, Status> {
         let caller = self.gatekeeper.user(request.metadata()).await?;
         let job = query::get(&self.store, &caller, &request.get_ref().job_id).await?;
-        let job = ending::cancel(&self.store, &job.id).await?;
+        let job = cancel::cancel(&self.store, &job.id, Why::Unwanted).await?;
         Ok(Response::new(pb::CancelJobResponse { job: Some(job.into()) }))
     }
 
@@ -110,5 +111,35 @@ impl JobService for Grpc {
         let gatekeeper = self.gatekeeper.clone();
         let ended = async move { gatekeeper.until_ended(&caller).await };
         Ok(Response::new(Box::pin(watch::until_ended(answers, ended))))
+    }
+
+    async fn find_order_jobs(
+        &self,
+        request: Request<pb::FindOrderJobsRequest>,
+    ) -> Result<Response<pb::FindOrderJobsResponse>, Status> {
+        self.gatekeeper.service(request.metadata(), PAYMENT)?;
+        let jobs = order_jobs::find(&self.store, &request.get_ref().order_ids).await?;
+        let jobs = jobs.into_iter().map(Into::into).collect();
+        Ok(Response::new(pb::FindOrderJobsResponse { jobs }))
+    }
+
+    async fn list_order_jobs(
+        &self,
+        request: Request<pb::ListOrderJobsRequest>,
+    ) -> Result<Response<pb::ListOrderJobsResponse>, Status> {
+        self.gatekeeper.service(request.metadata(), PAYMENT)?;
+        let request = request.get_ref();
+        let jobs = order_jobs::list(&self.store, &request.after_order_id, request.page_size).await?;
+        let jobs = jobs.into_iter().map(Into::into).collect();
+        Ok(Response::new(pb::ListOrderJobsResponse { jobs }))
+    }
+
+    async fn cancel_order_job(
+        &self,
+        request: Request<pb::CancelOrderJobRequest>,
+    ) -> Result<Response<pb::CancelOrderJobResponse>, Status> {
+        self.gatekeeper.service(request.metadata(), PAYMENT)?;
+        let job = order_jobs::cancel(&self.store, &request.get_ref().order_id).await?;
+        Ok(Response::new(pb::CancelOrderJobResponse { job: Some(job.into()) }))
     }
 }

@@ -3,16 +3,19 @@
 //! A job is a row that a worker claims under a lease with an epoch. It goes through the steps plan, sections,
 //! typeset and finish; each leaves a checkpoint, so that an attempt after a crash does only what is missing. Every
 //! write is fenced by the epoch, every event has a number without gaps, and the end of a job, its last event and
-//! the message that settles its order are one transaction.
+//! the message that settles its order are one transaction. A job that is cancelled halfway delivers the sections
+//! that are finished.
 
 mod attempt;
 mod background;
+mod cancel;
 mod config;
 mod ending;
 mod error;
 mod events;
 mod grpc;
 mod lease;
+mod order_jobs;
 mod outbox;
 mod peers;
 mod press;
@@ -93,6 +96,7 @@ pub async fn serve(
     let following = shutdown.child_token();
     let gatekeeper = Gatekeeper::following(auth, identity, world.clone(), &config.master, following.clone());
     let _ended = following.drop_guard();
+    gatekeeper.expose(&config.metrics.scope(NAME));
     let press = Arc::new(Typesetter::new(&config.typesetter));
     serve_with(config, Parts { gatekeeper, press }, world, listener, shutdown).await
 }
@@ -144,6 +148,7 @@ pub async fn serve_with(
 
     let face = grpc::Grpc { store, documents, gatekeeper: parts.gatekeeper, shutdown: stop.clone() };
     let served = Server::new(NAME, world, listener)
+        .metrics(&config.metrics)
         .add(JobServiceServer::new(face))
         .ready(move || {
             let database = database.clone();

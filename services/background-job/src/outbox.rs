@@ -47,10 +47,21 @@ impl Report {
     }
 }
 
-#[derive(Deserialize)]
-struct Settle {
-    order_id: String,
-    outcome: String,
+/// How the job of an order ended.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Settle {
+    pub order_id: String,
+    /// The name of a [`JobOutcome`].
+    pub outcome: String,
+    /// Pages of the file that the customer got. `None`: stored before they were noted here.
+    #[serde(default)]
+    pub delivered_pages: Option<i32>,
+}
+
+impl Settle {
+    pub fn payload(&self) -> Value {
+        serde_json::to_value(self).expect("plain fields")
+    }
 }
 
 /// Delivers what waits.
@@ -122,6 +133,7 @@ impl Relay {
                 .await?;
         }
         tx.commit().await?;
+        self.store.world.reach("job.outbox.claimed");
         Ok(due)
     }
 
@@ -161,14 +173,36 @@ impl Relay {
             update.col_expr(outbox::Column::NextAt, Expr::value(now.plus(delay).unix_micros()))
         };
         update.exec(&tx).await?;
-        tx.commit().await
+        tx.commit().await?;
+        if done {
+            let settled = row.kind == SETTLE;
+            self.store.world.reach(if settled { "job.outbox.settled" } else { "job.outbox.reported" });
+        }
+        Ok(())
     }
 
     async fn settle(&self, row: &outbox::Model) -> Result<(), tonic::Status> {
         let settle: Settle = read(&row.payload)?;
         let outcome = JobOutcome::from_str_name(&settle.outcome);
         let outcome = outcome.ok_or_else(|| tonic::Status::internal("the stored outcome is unknown"))?;
-        self.payments.settle(&settle.order_id, &row.job_id, outcome).await
+        let pages = match settle.delivered_pages {
+            Some(pages) => pages,
+            None => self.counted_pages(&row.job_id, outcome).await?,
+        };
+        self.payments.settle(&settle.order_id, &row.job_id, outcome, pages).await?;
+        self.store.world.reach("job.outbox.settle_sent");
+        Ok(())
+    }
+
+    /// What a message that does not say it would have said: when those were stored, only whole documents were
+    /// delivered.
+    async fn counted_pages(&self, job_id: &str, outcome: JobOutcome) -> Result<i32, tonic::Status> {
+        if outcome != JobOutcome::Delivered {
+            return Ok(0);
+        }
+        let job = self.store.job(job_id).await;
+        let job = job.map_err(|_| tonic::Status::unavailable("the job cannot be read"))?;
+        job.map(|job| job.counted_pages).ok_or_else(|| tonic::Status::internal("the job is gone"))
     }
 
     async fn report(&self, row: &outbox::Model) -> Result<(), tonic::Status> {
@@ -185,7 +219,9 @@ impl Relay {
             job_id: &row.job_id,
             epoch: report.epoch,
         };
-        self.documents.report(fence, status, 0, &report.failure).await
+        self.documents.report(fence, status, 0, &report.failure).await?;
+        self.store.world.reach("job.outbox.report_sent");
+        Ok(())
     }
 }
 

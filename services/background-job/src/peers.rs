@@ -174,7 +174,8 @@ impl Documents {
         self.client.clone().put_export(request).await.map(|_| ())
     }
 
-    /// `failure` is empty unless the status is failed; `pages` is 0 unless it is completed.
+    /// `failure` is empty unless the status is failed; `pages` is 0 unless it is completed, or cancelled with a part
+    /// that is delivered.
     #[tracing::instrument(skip(self, failure))]
     pub async fn report(
         &self,
@@ -207,11 +208,18 @@ impl Payments {
     }
 
     #[tracing::instrument(skip(self))]
-    pub async fn settle(&self, order_id: &str, job_id: &str, outcome: pay::JobOutcome) -> Result<(), Status> {
+    pub async fn settle(
+        &self,
+        order_id: &str,
+        job_id: &str,
+        outcome: pay::JobOutcome,
+        delivered_pages: i32,
+    ) -> Result<(), Status> {
         let message = pay::SettleOrderRequest {
             order_id: order_id.to_owned(),
             job_id: job_id.to_owned(),
             outcome: outcome.into(),
+            delivered_pages,
         };
         let mut request = client::outgoing(message, DEADLINE);
         self.identity.authorize(&mut request);

@@ -8,7 +8,7 @@ use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, ExprTrait, QueryFilter, Statement};
 use serde_json::json;
 
-use crate::ending::{self, Ending, FINISH};
+use crate::ending::{self, FINISH};
 use crate::events::Kind;
 use crate::lease::Lease;
 use crate::retry;
@@ -86,7 +86,8 @@ pub async fn claim(
         }
         if job.crash_count >= MAX_CRASHES {
             let sentence = "the work broke off three times at the same step".to_owned();
-            ending::write(&mut change, &job, &lease, Ending::Failed { reason: "poison", sentence }).await?;
+            let ending = ending::given_up(&job, "poison", sentence);
+            ending::write(&mut change, &job, &lease, ending).await?;
             change.commit().await?;
             return Ok(Claim::Again);
         }
@@ -96,7 +97,9 @@ pub async fn claim(
     change.set(job::Column::Attempt, job.attempt);
     change.set(job::Column::Status, Status::Running.name());
     change.event(Kind::Started, json!({ "attempt": job.attempt, "percent": job.percent }));
+    store.world.reach("job.queue.before_commit");
     change.commit().await?;
+    store.world.reach("job.queue.claimed");
     Ok(Claim::Taken(Box::new(job), lease))
 }
 

@@ -8,7 +8,7 @@ use quire_fault::{Fault, Kind as FaultKind};
 use serde_json::json;
 use tonic::Status as RpcStatus;
 
-use crate::ending::{self, Ending, FINISH};
+use crate::ending::{self, FINISH};
 use crate::error::Stop;
 use crate::events::Kind;
 use crate::lease::Lease;
@@ -57,17 +57,17 @@ pub async fn postpone(
         _ if job.step == FINISH => None,
         Bound::Tries if job.step_retries + 1 >= MAX_TRIES => {
             let sentence = format!("the step {} did not succeed in {MAX_TRIES} tries: {reason}", job.step);
-            Some(Ending::Failed { reason: "retries_exhausted", sentence })
+            Some(ending::given_up(&job, "retries_exhausted", sentence))
         }
         Bound::Time if stalled >= LONGEST_STALL => {
             let hours = LONGEST_STALL.as_secs() / 3600;
             let sentence = format!("the step {} did not succeed within {hours} hours: {reason}", job.step);
-            Some(Ending::Failed { reason: "unavailable", sentence })
+            Some(ending::given_up(&job, "unavailable", sentence))
         }
         Bound::Tries | Bound::Time => None,
     };
     if let Some(ending) = over {
-        tracing::warn!(job_id = job.id, reason, "job failed after its last retry");
+        tracing::warn!(job_id = job.id, reason, "job given up after its last retry");
         ending::write(&mut change, &job, lease, ending).await?;
         return Ok(change.commit().await?);
     }
@@ -115,7 +115,7 @@ pub async fn refuse(
         tracing::error!(job_id = job.id, reason, sentence, "a document that is ready cannot be handed over");
         return postpone(store, lease, base, &sentence, None, Bound::Time).await;
     }
-    ending::end(store, lease, Ending::Failed { reason, sentence }).await
+    ending::end(store, lease, ending::given_up(&job, reason, sentence)).await
 }
 
 /// Writes into an open change that the job waits for its next try. The caller releases the lease.

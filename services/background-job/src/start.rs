@@ -59,6 +59,7 @@ pub async fn start(store: &Store, new: NewJob) -> Result<(String, bool), DbErr> 
         None => store.world.id(),
     };
     let at = store.world.now();
+    store.world.reach("job.start.before_insert");
     let tx = store.database.begin_write().await?;
     let row = job::ActiveModel {
         id: Set(id.clone()),
@@ -83,6 +84,8 @@ pub async fn start(store: &Store, new: NewJob) -> Result<(String, bool), DbErr> 
         finished_at: Set(None),
         stalls: Set(0),
         stalled_since: Set(None),
+        part_pages: Set(0),
+        refunded_at: Set(None),
     };
     match job::Entity::insert(row).exec_without_returning(&tx).await {
         Ok(_) => {}
@@ -102,7 +105,9 @@ pub async fn start(store: &Store, new: NewJob) -> Result<(String, bool), DbErr> 
     lease::Entity::insert(lease).exec_without_returning(&tx).await?;
     let mut change = Change::new(tx, &id, at, store.wakes.clone());
     change.event(Kind::Queued, json!({ "pages": new.pages }));
+    store.world.reach("job.start.inserted");
     change.commit().await?;
+    store.world.reach("job.start.committed");
     store.wakes.queue.notify_waiters();
     tracing::info!(job_id = id, document_id = new.document_id, "job started");
     Ok((id, true))
@@ -126,7 +131,7 @@ pub async fn generate(
             .filter(job::Column::DocumentId.eq(document_id))
             .filter(job::Column::UserId.eq(&caller.user_id))
             .filter(job::Column::OrderId.is_not_null())
-            // The money of an order whose job delivered nothing goes back.
+            // Their money goes back: all of it, or what was not delivered.
             .filter(job::Column::Status.is_not_in([Status::Failed.name(), Status::Cancelled.name()]))
             .order_by_desc(job::Column::CreatedAt)
             .one(store.database.reader())

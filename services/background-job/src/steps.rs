@@ -2,6 +2,7 @@
 
 pub mod finish;
 mod glyphs;
+pub mod part;
 pub mod plan;
 pub mod section;
 pub mod typeset;

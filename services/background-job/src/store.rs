@@ -59,6 +59,15 @@ impl job::Model {
     pub fn status(&self) -> Status {
         Status::parse(&self.status).expect("rows hold only statuses that were written by name")
     }
+
+    /// Pages of the file that the customer got; 0 while there is none.
+    pub fn delivered_pages(&self) -> i32 {
+        match self.status() {
+            Status::Completed => self.counted_pages,
+            Status::Cancelled => self.part_pages,
+            Status::Queued | Status::Running | Status::Failed => 0,
+        }
+    }
 }
 
 /// The database and what is needed beside it. Cheap to clone.

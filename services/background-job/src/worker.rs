@@ -13,6 +13,7 @@ use crate::error::Stop;
 use crate::lease::{self, Lease, Signals};
 use crate::queue::{self, Claim};
 use crate::retry::{self, Bound};
+use crate::steps;
 use crate::store::entity::job;
 
 /// Without a wake-up, a worker looks for work this often.
@@ -68,12 +69,22 @@ async fn work(tools: &Tools, pace: &Pace, job: &job::Model, lease: &Lease, shutd
         tokio::time::sleep(pace.drain).await;
     };
     let attempt = Attempt { tools, lease, job, drain: shutdown };
+    let work = async {
+        let done = tokio::select! {
+            biased;
+            () = signals.cancelled.cancelled() => Err(Stop::Cancelled),
+            done = attempt.run() => done,
+        };
+        match done {
+            Err(Stop::Cancelled) => steps::part::run(&attempt).await,
+            done => done,
+        }
+    };
     let outcome = tokio::select! {
         biased;
         () = signals.lost.cancelled() => Ok(Err(Stop::LeaseLost)),
-        () = signals.cancelled.cancelled() => Ok(Err(Stop::Cancelled)),
         () = drained => Ok(Err(Stop::GivenBack)),
-        outcome = AssertUnwindSafe(attempt.run()).catch_unwind() => outcome,
+        outcome = AssertUnwindSafe(work).catch_unwind() => outcome,
     };
     let closed = match outcome {
         Ok(Ok(())) => Ok(()),
@@ -102,7 +113,8 @@ async fn close(
 ) -> Result<(), Stop> {
     match stop {
         Stop::LeaseLost => Err(Stop::LeaseLost),
-        Stop::Cancelled => ending::end(&tools.store, lease, Ending::Cancelled).await,
+        // Of what was finished by then, nothing is delivered.
+        Stop::Cancelled => ending::end(&tools.store, lease, Ending::Cancelled { pages: 0 }).await,
         Stop::GivenBack => queue::give_back(&tools.store, lease).await,
         // While everything shuts down, the other services do too: that is no fault of the step.
         Stop::Retry { .. } | Stop::Wait { .. } | Stop::Database(_) if shutdown.is_cancelled() => {

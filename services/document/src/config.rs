@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use quire_serve::metrics::Metrics;
 use quire_serve::settings::{Common, Settings};
 use secrecy::SecretString;
 
@@ -28,6 +29,8 @@ pub struct Config {
     pub sources_max_characters: i64,
     /// Started as `program read-source` for every file that is read.
     pub reader_program: PathBuf,
+    /// Where calls are counted; unless it is replaced, nobody sees it.
+    pub metrics: Metrics,
 }
 
 impl Config {
@@ -59,6 +62,7 @@ impl Config {
                 1..=1_000_000_000,
             ),
             reader_program,
+            metrics: Metrics::default(),
         }
     }
 }

@@ -28,7 +28,7 @@ pub enum DocumentError {
     Fenced,
     #[error("the document is not finished")]
     NotReady(Status),
-    #[error("a document is completed only with its PDF")]
+    #[error("a document is delivered only with its PDF")]
     NoPdf,
     #[error("files of more than {limit} bytes are not accepted")]
     TooLarge { limit: u64 },

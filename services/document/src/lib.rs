@@ -97,6 +97,7 @@ pub async fn serve(
     let following = shutdown.child_token();
     let gatekeeper = Gatekeeper::following(auth, identity, world.clone(), &master, following.clone());
     let _ended = following.drop_guard();
+    gatekeeper.expose(&config.metrics.scope(NAME));
     serve_with(config, gatekeeper, world, listener, shutdown).await
 }
 
@@ -120,12 +121,14 @@ pub async fn serve_with(
     let files = Files::local(&config.data_dir.join("files")).map_err(folder)?;
     let spool = Spool::open(config.data_dir.join("incoming")).map_err(|error| folder(error.into()))?;
     let sweeper = tokio::spawn(sweep(store.clone(), files.clone(), spool.clone(), world.clone()));
+    let metrics = config.metrics.clone();
     let grpc = build(config, gatekeeper, (store, files, spool), &world);
     let server = DocumentServiceServer::new(grpc).max_decoding_message_size(MAX_MESSAGE_BYTES);
     let checked = database.clone();
     let outcome = Server::new(NAME, world, listener)
         .add(server)
         .ready(move || ready(checked.clone()))
+        .metrics(&metrics)
         .run(shutdown)
         .await;
     sweeper.abort();

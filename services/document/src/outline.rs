@@ -74,15 +74,20 @@ impl Outlines {
         Err(DocumentError::Busy)
     }
 
-    /// The written sections with their titles, in the order of the outline. None of a document whose job
-    /// failed or was cancelled: it is refunded, and its text is not given away.
+    /// The written sections with their titles, in the order of the outline. None of a document whose job failed, or
+    /// was cancelled and delivered nothing: it is refunded, and its text is not given away.
     pub async fn sections(
         &self,
         user_id: &str,
         id: &str,
     ) -> Result<Vec<(String, SectionRow)>, DocumentError> {
         let row = owned(&self.store, user_id, id).await?;
-        if matches!(status(&row)?, Status::Failed | Status::Cancelled) {
+        let refunded = match status(&row)? {
+            Status::Failed => true,
+            Status::Cancelled => row.delivered_job_id != row.job_id,
+            _ => false,
+        };
+        if refunded {
             return Ok(Vec::new());
         }
         let outline = written(&row)?.unwrap_or_default();

@@ -45,7 +45,8 @@ pub struct NewSection {
 /// Where a job stands.
 pub struct Report {
     pub status: Status,
-    /// Pages of the typeset PDF; only with [`Status::Completed`].
+    /// Pages of the typeset PDF; with [`Status::Completed`], and with [`Status::Cancelled`] when the part that was
+    /// finished is delivered.
     pub counted_pages: i32,
     /// Only with [`Status::Failed`].
     pub failure: String,
@@ -151,11 +152,12 @@ impl Writing {
     }
 
     /// Sets the status while and after the job runs. The present status again changes nothing. Only a
-    /// completed job's files take the place of those delivered before; what a failed or cancelled one exported
-    /// is removed.
+    /// completed job's files take the place of those delivered before. A cancelled job delivers the part that it
+    /// counts the pages of; else what a failed or cancelled one exported is removed.
     ///
     /// # Errors
-    /// Fenced; a move that is not allowed; completed without pages or without a PDF of this job.
+    /// Fenced; a move that is not allowed; delivered without pages or without a PDF of this job; a part although
+    /// another job has delivered.
     pub async fn report(&self, id: &str, fence: &Fence, report: &Report) -> Result<(), DocumentError> {
         let (transaction, row) = self.open(id, fence).await?;
         if report.status == Status::Completed && report.counted_pages < 1 {
@@ -169,12 +171,15 @@ impl Writing {
         if present != report.status {
             match report.status {
                 Status::Completed => {
-                    let format = crate::exports::Format::Pdf.name();
-                    export_rows::find(&transaction, id, &fence.job_id, format)
-                        .await?
-                        .ok_or(DocumentError::NoPdf)?;
                     stale = export_rows::remove_of_other_jobs(&transaction, id, &fence.job_id).await?;
-                    rows::deliver(&transaction, id, &fence.job_id, report.counted_pages).await?;
+                    deliver(&transaction, id, fence, report.counted_pages).await?;
+                }
+                // A part takes no whole document's place.
+                Status::Cancelled if report.counted_pages > 0 && row.delivered_job_id.is_some() => {
+                    return Err(DocumentError::OtherJob);
+                }
+                Status::Cancelled if report.counted_pages > 0 => {
+                    deliver(&transaction, id, fence, report.counted_pages).await?;
                 }
                 Status::Failed | Status::Cancelled => {
                     stale = export_rows::remove_of_job(&transaction, id, &fence.job_id).await?;
@@ -216,6 +221,21 @@ impl Writing {
         let row = find(&transaction, id).await?.ok_or(DocumentError::NoDocument)?;
         Ok((transaction, row))
     }
+}
+
+/// From now on the customer downloads what the job exported.
+///
+/// # Errors
+/// It has exported no PDF.
+async fn deliver(
+    transaction: &DatabaseTransaction,
+    id: &str,
+    fence: &Fence,
+    counted_pages: i32,
+) -> Result<(), DocumentError> {
+    let format = crate::exports::Format::Pdf.name();
+    export_rows::find(transaction, id, &fence.job_id, format).await?.ok_or(DocumentError::NoPdf)?;
+    Ok(rows::deliver(transaction, id, &fence.job_id, counted_pages).await?)
 }
 
 /// # Errors

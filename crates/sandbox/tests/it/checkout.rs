@@ -1,7 +1,8 @@
-//! Sessions, payments and refunds.
+//! Checkout sessions and their page.
 
 use std::time::Duration;
 
+use quire_sandbox::Decision;
 use serde_json::json;
 
 use crate::receiver::Receiver;
@@ -137,8 +138,8 @@ async fn a_declined_card_leaves_the_session_open() {
     assert!(declined.text().await.unwrap().contains("The card was declined."));
     let (_, body) = shop.get(&format!("/v1/checkout/sessions/{session}")).await;
     assert_eq!((&body["status"], &body["payment_status"]), (&json!("open"), &json!("unpaid")));
+    assert_eq!(shop.kinds().await, ["charge.failed", "payment_intent.payment_failed"]);
     let (_, events) = shop.get("/v1/events").await;
-    assert_eq!(events["data"][0]["type"], "payment_intent.payment_failed");
     assert_eq!(events["data"][0]["data"]["object"]["last_payment_error"]["code"], "card_declined");
 
     assert_eq!(shop.press(&session, "pay").await.status(), 303);
@@ -182,61 +183,67 @@ async fn the_merchant_can_expire_a_session() {
 }
 
 #[tokio::test]
-async fn refunds_never_exceed_the_charge() {
-    let shop = Shop::open().await;
-    let (_, intent) = shop.paid().await;
-    let of = |amount: &str| format!("payment_intent={intent}{amount}");
-    let first = shop.make("/v1/refunds", &of("&amount=100&reason=duplicate&metadata[why]=test")).await;
-    assert_eq!((&first["amount"], &first["status"]), (&json!(100), &json!("succeeded")));
-    let (status, error) = shop.refused("/v1/refunds", &of("&amount=26")).await;
-    assert_eq!((status.as_u16(), &error["param"]), (400, &json!("amount")));
-    let rest = shop.make("/v1/refunds", &of("")).await;
-    assert_eq!(rest["amount"], 25);
-    let (_, error) = shop.refused("/v1/refunds", &of("&amount=1")).await;
-    assert_eq!(error["code"], "charge_already_refunded");
+async fn a_bank_debit_completes_the_session_before_the_money_comes() {
+    for (decision, status, last, money) in [
+        (Decision::Succeed, "paid", "checkout.session.async_payment_succeeded", 125),
+        (Decision::Fail, "unpaid", "checkout.session.async_payment_failed", 0),
+    ] {
+        let shop = Shop::open().await;
+        let session = shop.session().await;
+        assert_eq!(shop.press(&session, "debit").await.status(), 303);
+        let path = format!("/v1/checkout/sessions/{session}?expand[]=payment_intent.latest_charge");
+        let (_, body) = shop.get(&path).await;
+        assert_eq!((&body["status"], &body["payment_status"]), (&json!("complete"), &json!("unpaid")));
+        assert_eq!(body["payment_intent"]["status"], "processing");
+        assert_eq!(body["payment_intent"]["latest_charge"]["status"], "pending");
+        let intent = id_of(&body["payment_intent"]);
+        let (_, balance) = shop.get("/v1/balance").await;
+        let sums = (&balance["available"][0]["amount"], &balance["pending"][0]["amount"]);
+        assert_eq!(sums, (&json!(0), &json!(125)));
 
-    let (_, events) = shop.get("/v1/events?types[]=charge.refunded&types[]=refund.created").await;
-    let seen: Vec<_> = events["data"].as_array().unwrap().iter().collect();
-    let kinds: Vec<_> = seen.iter().map(|event| &event["type"]).collect();
-    assert_eq!(kinds, ["charge.refunded", "refund.created", "charge.refunded", "refund.created"]);
-    let charges: Vec<_> = [seen[2], seen[0]].iter().map(|event| &event["data"]["object"]).collect();
-    assert_eq!((&charges[0]["amount_refunded"], &charges[0]["refunded"]), (&json!(100), &json!(false)));
-    assert_eq!((&charges[1]["amount_refunded"], &charges[1]["refunded"]), (&json!(125), &json!(true)));
-    let (_, body) = shop.get(&format!("/v1/refunds/{}", id_of(&first))).await;
-    assert_eq!(body, first);
+        shop.sandbox.decide_payment(&intent, decision).await.unwrap();
+        let (_, body) = shop.get(&path).await;
+        assert_eq!((&body["status"], &body["payment_status"]), (&json!("complete"), &json!(status)));
+        let kinds = shop.kinds().await;
+        assert_eq!(kinds[..3], ["charge.pending", "payment_intent.processing", "checkout.session.completed"]);
+        assert_eq!(kinds.last().unwrap(), last);
+        let (_, completed) = shop.get("/v1/events?type=checkout.session.completed").await;
+        assert_eq!(completed["data"][0]["data"]["object"]["payment_status"], "unpaid");
+        let (_, balance) = shop.get("/v1/balance").await;
+        assert_eq!(balance["available"][0]["amount"], money);
+        // Decided once and for all.
+        let again = shop.sandbox.decide_payment(&intent, Decision::Succeed).await.unwrap_err();
+        assert_eq!(again.code, "unexpected_state");
+        assert_eq!(shop.press(&session, "debit").await.status(), 303);
+        assert_eq!(shop.kinds().await.len(), 6);
+    }
 }
 
 #[tokio::test]
-async fn an_unpaid_intent_and_an_unknown_one_cannot_be_refunded() {
+async fn a_session_for_cards_takes_no_bank_debit() {
+    let shop = Shop::open().await;
+    let cards = format!("{ORDER}&payment_method_types[]=card");
+    let session = shop.make("/v1/checkout/sessions", &cards).await;
+    assert_eq!(session["payment_method_types"], json!(["card"]));
+    let id = id_of(&session);
+    assert_eq!(shop.press(&id, "debit").await.status(), 400);
+    assert!(shop.kinds().await.is_empty());
+    let other = format!("{ORDER}&payment_method_types[]=sepa_debit");
+    let (_, error) = shop.refused("/v1/checkout/sessions", &other).await;
+    assert_eq!(error["param"], "payment_method_types");
+    let page = shop.http.get(format!("{}/pay/{id}", shop.sandbox.url())).send().await.unwrap();
+    assert!(!page.text().await.unwrap().contains("debit"));
+}
+
+#[tokio::test]
+async fn the_intent_of_a_session_is_left_to_its_page() {
     let shop = Shop::open().await;
     let session = shop.session().await;
     shop.press(&session, "decline").await;
     let (_, body) = shop.get(&format!("/v1/checkout/sessions/{session}")).await;
-    let form = format!("payment_intent={}", body["payment_intent"].as_str().unwrap());
-    assert_eq!(shop.refused("/v1/refunds", &form).await.1["code"], "payment_intent_unexpected_state");
-    let (status, error) = shop.refused("/v1/refunds", "payment_intent=pi_none").await;
-    assert_eq!((status.as_u16(), &error["code"]), (404, &json!("resource_missing")));
-}
-
-#[tokio::test]
-async fn events_are_listed_in_pages_from_either_side() {
-    let shop = Shop::open().await;
-    for _ in 0..2 {
-        shop.paid().await;
+    let intent = body["payment_intent"].as_str().unwrap().to_owned();
+    for action in ["confirm", "cancel"] {
+        let (_, error) = shop.refused(&format!("/v1/payment_intents/{intent}/{action}"), "").await;
+        assert_eq!(error["code"], "payment_intent_unexpected_state", "{action}");
     }
-    let (_, all) = shop.get("/v1/events?limit=100").await;
-    let all = ids(&all);
-    assert_eq!(all.len(), 6);
-    let (_, page) = shop.get(&format!("/v1/events?limit=2&ending_before={}", all[5])).await;
-    assert_eq!((ids(&page).as_slice(), &page["has_more"]), (&all[3..5], &json!(true)));
-    let (_, page) = shop.get(&format!("/v1/events?limit=3&ending_before={}", all[3])).await;
-    assert_eq!((ids(&page).as_slice(), &page["has_more"]), (&all[0..3], &json!(false)));
-    let (_, page) = shop.get(&format!("/v1/events?limit=2&starting_after={}", all[1])).await;
-    assert_eq!((ids(&page).as_slice(), &page["has_more"]), (&all[2..4], &json!(true)));
-    let (_, page) = shop.get("/v1/events?type=charge.succeeded&limit=1").await;
-    assert_eq!((ids(&page).as_slice(), &page["has_more"]), (&all[2..3], &json!(true)));
-    let (_, event) = shop.get(&format!("/v1/events/{}", all[0])).await;
-    assert_eq!(id_of(&event), all[0]);
-    let (status, _) = shop.get("/v1/events?limit=0").await;
-    assert_eq!(status, 400);
 }

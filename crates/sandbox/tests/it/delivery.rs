@@ -9,7 +9,7 @@ use reqwest::StatusCode;
 use serde_json::json;
 
 use crate::receiver::{Receiver, SECRET};
-use crate::shop::{KEY, START, Shop, config};
+use crate::shop::{START, Shop, config};
 
 async fn shop_for(receiver: &Receiver, behaviour: Behaviour) -> Shop {
     Shop::open_with(SandboxConfig { webhook_url: Some(receiver.url.clone()), behaviour, ..config() }).await
@@ -60,8 +60,7 @@ async fn a_refused_event_is_sent_again_with_the_same_body_and_a_new_time() {
     let mut receiver = Receiver::start().await;
     receiver.answer_with(&[StatusCode::INTERNAL_SERVER_ERROR, StatusCode::FOUND]);
     let shop = shop_for(&receiver, Behaviour { hold: true, ..Behaviour::default() }).await;
-    let session = shop.session().await;
-    shop.press(&session, "decline").await;
+    shop.expired().await;
     shop.clock.advance(Duration::from_secs(60));
     assert_eq!(shop.sandbox.release(), 1);
     let deliveries = receiver.take(3).await;
@@ -81,8 +80,7 @@ async fn an_event_is_given_up_after_three_days() {
     config.webhook_url = Some(receiver.url.clone());
     config.retry.longest_wait = Duration::from_millis(1);
     let shop = Shop::open_with(config).await;
-    let session = shop.session().await;
-    shop.press(&session, "decline").await;
+    shop.expired().await;
     receiver.next().await;
     receiver.next().await;
     shop.clock.advance(Duration::from_secs(3 * 24 * 60 * 60));
@@ -109,8 +107,7 @@ async fn duplicates_are_sent_for_every_event() {
 async fn a_wrong_signature_comes_first_and_the_right_one_follows() {
     let mut receiver = Receiver::start().await;
     let shop = shop_for(&receiver, Behaviour { wrong_signature_first: true, ..Behaviour::default() }).await;
-    let session = shop.session().await;
-    shop.press(&session, "decline").await;
+    shop.expired().await;
     let deliveries = receiver.take(2).await;
     assert_eq!((deliveries[0].genuine, deliveries[1].genuine), (false, true));
     assert_eq!(deliveries[0].body, deliveries[1].body);
@@ -143,15 +140,10 @@ async fn a_seed_gives_the_same_disorder_each_time() {
 async fn held_events_wait_for_their_release() {
     let mut receiver = Receiver::start().await;
     let shop = shop_for(&receiver, Behaviour::default()).await;
-    let set = |body: serde_json::Value| {
-        shop.http.post(format!("{}/sandbox/behaviour", shop.sandbox.url())).bearer_auth(KEY).json(&body)
-    };
-    assert_eq!(set(json!({ "hold": true })).send().await.unwrap().status(), 200);
-    assert_eq!(set(json!({ "hold": true, "typo": 1 })).send().await.unwrap().status(), 422);
-    assert_eq!(set(json!({ "duplicates": 101 })).send().await.unwrap().status(), 400);
+    assert_eq!(shop.control("/sandbox/behaviour", json!({ "hold": true })).await.0, 200);
     shop.paid().await;
     let (_, log) = shop.get("/sandbox/deliveries").await;
-    assert_eq!(log, json!({ "attempts": [], "undelivered": 3, "held": 3 }));
+    assert_eq!(log, json!({ "attempts": [], "undelivered": 3, "held": 3, "given_up": 0 }));
     let response = shop.post("/sandbox/release", "").send().await.unwrap();
     assert_eq!(response.json::<serde_json::Value>().await.unwrap(), json!({ "released": 3 }));
     receiver.take(3).await;

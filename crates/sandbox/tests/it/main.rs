@@ -4,7 +4,15 @@
 
 mod checkout;
 mod delivery;
+mod disputes;
+mod events;
+mod faults;
 mod idempotency;
+mod intents;
+mod readme;
 mod receiver;
+mod refunds;
 mod restart;
+mod sdk;
 mod shop;
+mod transit;

@@ -24,6 +24,9 @@ pub const ORDER: &str = "mode=payment&line_items[0][price_data][currency]=usd\
     &client_reference_id=o-1&customer_email=ada@example.org\
     &success_url=https://shop.example/done?s={CHECKOUT_SESSION_ID}&cancel_url=https://shop.example/cart";
 
+pub const INTENT: &str = "amount=1250&currency=eur&metadata[order_id]=o-1&description=12+pages\
+    &automatic_payment_methods[enabled]=true";
+
 pub struct Shop {
     pub sandbox: SandboxHandle,
     pub clock: Arc<ManualClock>,
@@ -37,7 +40,12 @@ impl Shop {
     }
 
     pub async fn open_with(config: SandboxConfig) -> Self {
-        let clock = ManualClock::at(Timestamp::from_unix_seconds(START));
+        Self::open_at(config, Timestamp::from_unix_seconds(START)).await
+    }
+
+    /// A shop whose clock begins at a moment.
+    pub async fn open_at(config: SandboxConfig, start: Timestamp) -> Self {
+        let clock = ManualClock::at(start);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let shutdown = CancellationToken::new();
         let world = World::with_clock(clock.clone());
@@ -87,6 +95,44 @@ impl Shop {
     pub async fn press(&self, session: &str, action: &str) -> Response {
         let url = format!("{}/pay/{session}", self.sandbox.url());
         self.http.post(url).body(format!("action={action}")).send().await.unwrap()
+    }
+
+    /// A session that the merchant has expired, which makes one event.
+    pub async fn expired(&self) -> String {
+        let session = self.session().await;
+        self.make(&format!("/v1/checkout/sessions/{session}/expire"), "").await;
+        session
+    }
+
+    /// A payment intent over 12.50 EUR.
+    pub async fn intent(&self) -> Value {
+        self.make("/v1/payment_intents", INTENT).await
+    }
+
+    /// The merchant confirms an intent with a test payment method.
+    pub async fn confirm(&self, intent: &str, method: &str) -> Value {
+        let path = format!("/v1/payment_intents/{intent}/confirm");
+        self.make(&path, &format!("payment_method={method}")).await
+    }
+
+    /// An intent that was paid with a test payment method: its id and that of its charge.
+    pub async fn charged(&self, method: &str) -> (String, String) {
+        let intent = id_of(&self.intent().await);
+        let paid = self.confirm(&intent, method).await;
+        assert_eq!(paid["status"], "succeeded", "{paid}");
+        (intent, paid["latest_charge"].as_str().unwrap().to_owned())
+    }
+
+    /// The types of all events, oldest first.
+    pub async fn kinds(&self) -> Vec<String> {
+        let (_, events) = self.get("/v1/events?limit=100").await;
+        let events = events["data"].as_array().unwrap().iter().rev();
+        events.map(|event| event["type"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// Posts JSON to a control route.
+    pub async fn control(&self, path: &str, body: Value) -> (StatusCode, Value) {
+        answer(self.post(path, &body.to_string()).send().await.unwrap()).await
     }
 
     /// A paid session, and its payment intent.

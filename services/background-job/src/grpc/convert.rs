@@ -52,6 +52,17 @@ impl From<job::Model> for pb::Job {
     }
 }
 
+impl From<job::Model> for pb::OrderJob {
+    fn from(job: job::Model) -> Self {
+        Self {
+            status: pb::JobStatus::from(job.status()).into(),
+            delivered_pages: job.delivered_pages(),
+            job_id: job.id,
+            order_id: job.order_id.unwrap_or_default(),
+        }
+    }
+}
+
 impl From<event::Model> for pb::JobEvent {
     fn from(event: event::Model) -> Self {
         Self { seq: event.seq, kind: event.kind, data_json: event.data, at: Some(timestamp(event.at)) }

@@ -16,20 +16,26 @@ use crate::store::entity::job;
 /// As [`Attempt::run`].
 pub async fn run(attempt: &Attempt<'_>, pages: i32) -> Result<(), Stop> {
     attempt.checkpoint()?;
-    decide(attempt).await?;
+    // From here on the job cannot be cancelled: a customer never gets both the document and the money.
+    decide(attempt, job::Column::CancelRequestedAt).await?;
+    attempt.reach("job.finish.decided");
     // Before the job's own end, so that whoever sees it completed finds the files.
     let reported = attempt.documents().report(attempt.fence(), DocumentStatus::Completed, pages, "").await;
     reported.map_err(|status| classify("document.ReportJob", &status))?;
+    attempt.reach("job.finish.reported");
     ending::end(attempt.store(), attempt.lease, Ending::Completed { pages }).await
 }
 
-/// From here on the job cannot be cancelled: a customer never gets both the document and the money.
-async fn decide(attempt: &Attempt<'_>) -> Result<(), Stop> {
+/// Makes the handing over the job's last step, unless the time in `objection` is set: then nothing is handed over.
+///
+/// # Errors
+/// [`Stop::Cancelled`] because of the objection; as [`Attempt::run`].
+pub async fn decide(attempt: &Attempt<'_>, objection: job::Column) -> Result<(), Stop> {
     let change = attempt.store().change(attempt.lease).await?;
     let decided = job::Entity::update_many()
         .col_expr(job::Column::Step, Expr::value(FINISH))
         .filter(job::Column::Id.eq(&attempt.job.id))
-        .filter(job::Column::CancelRequestedAt.is_null())
+        .filter(objection.is_null())
         .exec(&change.tx)
         .await?;
     change.commit().await?;

@@ -55,8 +55,19 @@ pub async fn run(attempt: &Attempt<'_>, desk: &Desk) -> Result<Plan, Stop> {
     let change = attempt.store().change(attempt.lease).await?;
     change.checkpoint(step.clone()).await?;
     change.commit().await?;
+    attempt.reach("job.step.plan.written");
     store(attempt, step, &plan).await?;
     Ok(plan)
+}
+
+/// The plan that the document service has, whatever it was made from; `None` before there is one.
+///
+/// # Errors
+/// It cannot be read.
+pub async fn stored(attempt: &Attempt<'_>) -> Result<Option<Plan>, Stop> {
+    let kept = attempt.store().step(&attempt.job.id, KEY).await?;
+    let done = kept.filter(|step| step.status == DONE);
+    done.map(|step| read(step.content.as_deref().unwrap_or_default())).transpose()
 }
 
 /// Hands the outline to the document service, and closes the step.
@@ -67,6 +78,7 @@ async fn store(
 ) -> Result<(), Stop> {
     let sent = attempt.documents().put_outline(attempt.fence(), outline(plan)).await;
     sent.map_err(|status| classify("document.PutOutline", &status))?;
+    attempt.reach("job.step.plan.sent");
     let sections = plan.sections().count();
     let mut change = attempt.store().change(attempt.lease).await?;
     step.status = DONE.to_owned();
@@ -77,7 +89,9 @@ async fn store(
     change.step_done();
     let chapters = plan.chapters.len();
     change.event(Kind::Planned, json!({ "chapters": chapters, "sections": sections, "percent": PLANNED }));
-    Ok(change.commit().await?)
+    change.commit().await?;
+    attempt.reach("job.step.plan.stored");
+    Ok(())
 }
 
 fn outline(plan: &Plan) -> doc::Outline {

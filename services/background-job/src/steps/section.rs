@@ -39,13 +39,37 @@ pub async fn run_all(attempt: &Attempt<'_>, desk: &Desk, plan: &Plan) -> Result<
             section,
             number,
             total,
-            step_key: format!("{STEP}:{}", section.key),
-            // Not the text before it: a section is not stale because its neighbour was written again.
-            input_hash: input_hash(&(&plan_hash, &section.key)),
+            step_key: step_key(section),
+            input_hash: section_hash(&plan_hash, section),
         };
         written.push(run(attempt, desk, plan, &place, &written).await?);
     }
     Ok(written)
+}
+
+/// The sections that the document service has, in the order of the plan.
+///
+/// # Errors
+/// One cannot be read, or the database is gone.
+pub async fn finished(attempt: &Attempt<'_>, plan: &Plan) -> Result<Vec<Written>, Stop> {
+    let plan_hash = input_hash(plan);
+    let mut finished = Vec::new();
+    for (_, section) in plan.sections() {
+        let kept = attempt.kept(&step_key(section), &section_hash(&plan_hash, section)).await?;
+        if let Some(step) = kept.filter(|step| step.status == DONE) {
+            finished.push(read(step.content.as_deref().unwrap_or_default())?);
+        }
+    }
+    Ok(finished)
+}
+
+fn step_key(section: &PlannedSection) -> String {
+    format!("{STEP}:{}", section.key)
+}
+
+/// Not of the text before it: a section is not stale because its neighbour was written again.
+fn section_hash(plan_hash: &str, section: &PlannedSection) -> String {
+    input_hash(&(plan_hash, &section.key))
 }
 
 async fn run(
@@ -89,6 +113,7 @@ async fn run(
     change.set(job::Column::Step, STEP);
     change.event(Kind::SectionStarted, started.clone());
     change.commit().await?;
+    attempt.reach("job.step.section.started");
 
     let mut recorder = Recorder::new(attempt.store(), attempt.lease, step, Some(started));
     let order = Order { plan, key: &place.section.key, before };
@@ -105,6 +130,7 @@ async fn run(
     step.output_tokens = written.usage.output_tokens;
     change.checkpoint(step.clone()).await?;
     change.commit().await?;
+    attempt.reach("job.step.section.written");
     store(attempt, step, place, &written).await?;
     Ok(written)
 }
@@ -119,6 +145,7 @@ async fn store(
     let documents = attempt.documents();
     let sent = documents.put_section(attempt.fence(), &written.key, &written.blocks, &written.writer).await;
     sent.map_err(|status| classify("document.PutSection", &status))?;
+    attempt.reach("job.step.section.sent");
     let done = attempt.sections_done().await? + 1;
     let percent = attempt.job.percent.max(sections_percent(done, place.total));
     let mut change = attempt.store().change(attempt.lease).await?;
@@ -139,7 +166,9 @@ async fn store(
             "percent": percent,
         }),
     );
-    Ok(change.commit().await?)
+    change.commit().await?;
+    attempt.reach("job.step.section.stored");
+    Ok(())
 }
 
 impl Place<'_> {

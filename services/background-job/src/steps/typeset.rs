@@ -23,13 +23,12 @@ struct Printed {
     pages: i32,
 }
 
-/// The pages of the stored PDF, made now or before.
+/// The pages of the book's stored PDF, made now or before.
 ///
 /// # Errors
 /// As [`Attempt::run`].
-pub async fn run(attempt: &Attempt<'_>, desk: &Desk, plan: &Plan, sections: &[Written]) -> Result<i32, Stop> {
+pub async fn run(attempt: &Attempt<'_>, book: Book) -> Result<i32, Stop> {
     attempt.checkpoint()?;
-    let book = book(attempt.job, desk, plan, sections);
     let input_hash = input_hash(&book);
     if let Some(kept) = attempt.kept(KEY, &input_hash).await?
         && kept.status == DONE
@@ -38,20 +37,25 @@ pub async fn run(attempt: &Attempt<'_>, desk: &Desk, plan: &Plan, sections: &[Wr
         return Ok(printed.pages);
     }
     let mut change = attempt.store().change(attempt.lease).await?;
-    let percent = attempt.job.percent.max(WRITTEN);
+    // The share of a job that was cancelled stays what it was.
+    let cancelled = attempt.job.cancel_requested_at.is_some();
+    let percent_of = |whole| if cancelled { attempt.job.percent } else { attempt.job.percent.max(whole) };
+    let percent = percent_of(WRITTEN);
     change.set(job::Column::Step, KEY);
     change.set(job::Column::Percent, percent);
     change.event(Kind::Typesetting, json!({ "percent": percent }));
     change.commit().await?;
 
-    let print = glyphs::print(attempt.tools.press.as_ref(), book, desk.task.pages).await;
+    let print = glyphs::print(attempt.tools.press.as_ref(), book, attempt.pages()).await;
     let (printed, replaced) = print.map_err(refused)?;
+    attempt.reach("job.step.typeset.printed");
     let markdown = book_to_markdown(&printed.book);
     for (format, bytes) in [(ExportFormat::Pdf, printed.pdf), (ExportFormat::Markdown, markdown.into_bytes())]
     {
         let sent = attempt.documents().put_export(attempt.fence(), format, bytes).await;
         sent.map_err(|status| classify("document.PutExport", &status))?;
     }
+    attempt.reach("job.step.typeset.exported");
 
     let pages = i32::try_from(printed.pages).unwrap_or(i32::MAX);
     let mut change = attempt.store().change(attempt.lease).await?;
@@ -65,14 +69,16 @@ pub async fn run(attempt: &Attempt<'_>, desk: &Desk, plan: &Plan, sections: &[Wr
         change.event(Kind::Typesetting, json!({ "percent": percent, "replaced": replaced }));
     }
     change.set(job::Column::CountedPages, pages);
-    change.set(job::Column::Percent, attempt.job.percent.max(TYPESET));
+    change.set(job::Column::Percent, percent_of(TYPESET));
     change.step_done();
     change.commit().await?;
+    attempt.reach("job.step.typeset.stored");
     Ok(pages)
 }
 
-/// Dated by the job, so that a second typesetting gives the same bytes.
-fn book(job: &job::Model, desk: &Desk, plan: &Plan, sections: &[Written]) -> Book {
+/// What was planned, with the sections that are written. Dated by the job, so that a second typesetting gives the same
+/// bytes.
+pub fn book(job: &job::Model, desk: &Desk, plan: &Plan, sections: &[Written]) -> Book {
     let blocks =
         |key: &str| sections.iter().find(|section| section.key == key).map(|section| section.blocks.clone());
     let chapters = plan.chapters.iter().map(|chapter| Chapter {

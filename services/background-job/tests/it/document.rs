@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use futures::Stream;
 use quire_proto::document::v1 as pb;
 use quire_proto::document::v1::document_service_server::DocumentService;
+use tokio::sync::watch;
 use tonic::{Request, Response, Status, Streaming};
 
 /// A section as it was sent.
@@ -42,8 +43,12 @@ pub struct FakeDocument {
     pub refuse_sections: Arc<Mutex<VecDeque<Status>>>,
     /// The same for reports that the document is completed.
     pub refuse_completion: Arc<Mutex<VecDeque<Status>>>,
+    /// The same for reports that a part is delivered.
+    pub refuse_parts: Arc<Mutex<VecDeque<Status>>>,
     /// Whether another job has ended the document.
     pub ended: Arc<Mutex<bool>>,
+    /// Changes with each report.
+    reports: watch::Sender<usize>,
 }
 
 impl FakeDocument {
@@ -54,7 +59,9 @@ impl FakeDocument {
             told: Arc::default(),
             refuse_sections: Arc::default(),
             refuse_completion: Arc::default(),
+            refuse_parts: Arc::default(),
             ended: Arc::default(),
+            reports: watch::Sender::new(0),
         }
     }
 
@@ -68,6 +75,14 @@ impl FakeDocument {
         let mut statuses: Vec<_> = self.told.lock().unwrap().reports.iter().map(|report| report.0).collect();
         statuses.dedup();
         statuses
+    }
+
+    /// Waits until this status is the last that was reported, and gives the pages that were reported with it.
+    pub async fn wait_reported(&self, status: pb::DocumentStatus) -> i32 {
+        let last = || self.told.lock().unwrap().reports.last().map(|report| (report.0, report.1));
+        let mut reports = self.reports.subscribe();
+        reports.wait_for(|_| last().is_some_and(|(last, _)| last == status)).await.unwrap();
+        last().unwrap().1
     }
 
     fn pass(&self, fence: Option<pb::Fence>) -> Result<i64, Status> {
@@ -187,12 +202,16 @@ impl DocumentService for FakeDocument {
         let request = request.into_inner();
         let status = request.status();
         self.pass(request.fence)?;
-        if status == pb::DocumentStatus::Completed
-            && let Some(refusal) = self.refuse_completion.lock().unwrap().pop_front()
-        {
+        let refusals = match status {
+            pb::DocumentStatus::Completed => Some(&self.refuse_completion),
+            pb::DocumentStatus::Cancelled if request.counted_pages > 0 => Some(&self.refuse_parts),
+            _ => None,
+        };
+        if let Some(refusal) = refusals.and_then(|refusals| refusals.lock().unwrap().pop_front()) {
             return Err(refusal);
         }
         self.told.lock().unwrap().reports.push((status, request.counted_pages, request.failure));
+        self.reports.send_modify(|reports| *reports += 1);
         Ok(Response::new(pb::ReportJobResponse {}))
     }
 

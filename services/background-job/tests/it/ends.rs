@@ -21,6 +21,7 @@ quire_testkit::on_both_databases!(
     a_job_that_runs_is_cancelled_in_the_middle_of_a_section,
     a_finished_job_cannot_be_cancelled,
     a_settlement_is_repeated_until_payment_takes_it,
+    a_settlement_stored_without_its_pages_is_sent_with_them,
     a_late_report_leaves_the_document_to_the_job_that_ended_it,
     a_character_without_a_glyph_is_replaced_and_named,
 );
@@ -38,6 +39,7 @@ async fn a_digest_is_delivered(backend: Backend) {
     assert_eq!((settled[0].order_id.as_str(), settled[0].job_id.as_str()), (ORDER, job_id.as_str()));
     assert_eq!(settled[0].outcome(), JobOutcome::Delivered);
     let job = service.job(&job_id).await;
+    assert_eq!(settled[0].delivered_pages, job.counted_pages);
     assert_eq!(
         (job.status(), job.sections_done, job.percent),
         (JobStatus::Completed, job.sections_total, 100)
@@ -89,8 +91,10 @@ async fn a_refusal_of_the_model_fails_the_job_and_settles_once(backend: Backend)
     let events = service.events(&job_id, 0).await;
     assert_whole(&events, 1, "failed");
     assert_eq!(of_kind(&events, "retrying").len(), 0);
-    assert_eq!(stage.payment.wait_settled(1).await[0].outcome(), JobOutcome::Failed);
+    let failed = stage.payment.wait_settled(1).await;
+    assert_eq!((failed[0].outcome(), failed[0].delivered_pages), (JobOutcome::Failed, 0));
     assert_eq!(service.job(&job_id).await.status(), JobStatus::Failed);
+    assert_eq!(service.order_job().await.delivered_pages, 0);
     // The relay posts both messages in one pass, so that after one more pass nothing can come.
     service.start_order("order-2", DOCUMENT, 6).await.unwrap();
     let settled = stage.payment.wait_settled(2).await;
@@ -106,24 +110,27 @@ async fn a_job_that_waits_is_cancelled_at_once(backend: Backend) {
     assert_eq!(job.status(), JobStatus::Cancelled);
     assert_eq!(service.cancel(&job_id).await, job);
     assert_whole(&service.events(&job_id, 0).await, 1, "cancelled");
-    assert_eq!(stage.payment.wait_settled(1).await[0].outcome(), JobOutcome::Cancelled);
+    let settled = stage.payment.wait_settled(1).await;
+    assert_eq!((settled[0].outcome(), settled[0].delivered_pages), (JobOutcome::Cancelled, 0));
 }
 
 async fn a_job_that_runs_is_cancelled_in_the_middle_of_a_section(backend: Backend) {
     let model = FakeModel::start(|asked, number| match asked {
-        "1.2" => Reply::Hangs("Half a sentence that".to_owned()),
+        "1.1" => Reply::Hangs("Half a sentence that".to_owned()),
         _ => willing(asked, number),
     });
     let stage = Stage::openai(backend, model.await).await;
     let mut service = stage.start().await;
     let job_id = service.start_paid().await;
-    service.wait_for(&job_id, "text", 2).await;
+    service.wait_for(&job_id, "text", 1).await;
     assert_eq!(service.cancel(&job_id).await.status(), JobStatus::Running);
     service.cancel(&job_id).await;
     let events = service.events(&job_id, 0).await;
     assert_whole(&events, 1, "cancelled");
-    assert_eq!(stage.payment.wait_settled(1).await[0].outcome(), JobOutcome::Cancelled);
-    assert_eq!(stage.document.times_sent("1.2"), 0);
+    let settled = stage.payment.wait_settled(1).await;
+    assert_eq!((settled[0].outcome(), settled[0].delivered_pages), (JobOutcome::Cancelled, 0));
+    assert_eq!(stage.document.times_sent("1.1"), 0);
+    assert_eq!(stage.document.told.lock().unwrap().exports, [], "there is nothing to deliver");
 }
 
 async fn a_finished_job_cannot_be_cancelled(backend: Backend) {
@@ -144,6 +151,21 @@ async fn a_settlement_is_repeated_until_payment_takes_it(backend: Backend) {
     service.events(&job_id, 0).await;
     let settled = stage.payment.wait_settled(1).await;
     assert_eq!(settled[0].outcome(), JobOutcome::Delivered);
+}
+
+async fn a_settlement_stored_without_its_pages_is_sent_with_them(backend: Backend) {
+    let stage = Stage::digest(backend).await;
+    let nowhere = "http://127.0.0.1:1".to_owned();
+    let mut service =
+        stage.start_with(quire_clock::World::system(), |config| config.payment_url = nowhere).await;
+    let job_id = service.start_paid().await;
+    service.events(&job_id, 0).await;
+    service.kill();
+    let payload = format!(r#"{{"order_id":"{ORDER}","outcome":"JOB_OUTCOME_DELIVERED"}}"#);
+    stage.change_outbox(&format!("payload = '{payload}', next_at = 0 WHERE kind = 'settle'")).await;
+    let _service = stage.start().await;
+    let settled = stage.payment.wait_settled(1).await;
+    assert_eq!((settled[0].outcome(), settled[0].delivered_pages), (JobOutcome::Delivered, 6));
 }
 
 async fn a_late_report_leaves_the_document_to_the_job_that_ended_it(backend: Backend) {

@@ -20,8 +20,17 @@ pub struct Keys {
 impl Keys {
     pub fn new() -> Self {
         let pair = Ed25519KeyPair::generate().unwrap();
-        let pkcs8 = pair.to_pkcs8().unwrap().as_ref().to_vec();
+        Self::from_pkcs8(pair.to_pkcs8().unwrap().as_ref().to_vec())
+    }
+
+    /// The same key in another process.
+    pub fn from_pkcs8(pkcs8: Vec<u8>) -> Self {
+        let pair = Ed25519KeyPair::from_pkcs8(&pkcs8).unwrap();
         Self { pkcs8, public: pair.public_key().as_ref().to_vec() }
+    }
+
+    pub fn pkcs8(&self) -> &[u8] {
+        &self.pkcs8
     }
 
     pub fn public(&self) -> PublicKey {

@@ -65,6 +65,12 @@ impl FakeModel {
         model
     }
 
+    /// Waits until it was asked for something.
+    pub async fn was_asked(&self, asked: &str) {
+        let mut calls = self.calls.subscribe();
+        calls.wait_for(|calls| calls.contains_key(asked)).await.unwrap();
+    }
+
     pub fn calls(&self, asked: &str) -> usize {
         self.calls.borrow().get(asked).copied().unwrap_or_default()
     }

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
+use futures::Stream;
 use quire_proto::payment::v1 as pb;
 use quire_proto::payment::v1::payment_service_server::PaymentService;
 use tokio::sync::watch;
@@ -26,7 +27,7 @@ impl FakePayment {
         self.settled.borrow().clone()
     }
 
-    /// Waits until `count` settlements were taken, and gives them.
+    /// Waits until `count` settlements were taken, and gives them, the oldest first.
     pub async fn wait_settled(&self, count: usize) -> Vec<pb::SettleOrderRequest> {
         let mut settled = self.settled.subscribe();
         settled.wait_for(|settled| settled.len() >= count).await.unwrap().clone()
@@ -51,8 +52,12 @@ macro_rules! not_played {
     };
 }
 
+type Findings = Pin<Box<dyn Stream<Item = Result<pb::ReconcileResponse, Status>> + Send>>;
+
 #[tonic::async_trait]
 impl PaymentService for FakePayment {
+    type ReconcileStream = Findings;
+
     async fn settle_order(
         &self,
         request: Request<pb::SettleOrderRequest>,
@@ -71,5 +76,13 @@ impl PaymentService for FakePayment {
         handle_webhook: pb::HandleWebhookRequest => pb::HandleWebhookResponse;
         get_order: pb::GetOrderRequest => pb::GetOrderResponse;
         list_orders: pb::ListOrdersRequest => pb::ListOrdersResponse;
+        create_intent: pb::CreateIntentRequest => pb::CreateIntentResponse;
+        request_refund: pb::RequestRefundRequest => pb::RequestRefundResponse;
+        list_refunds: pb::ListRefundsRequest => pb::ListRefundsResponse;
+        decide_refund: pb::DecideRefundRequest => pb::DecideRefundResponse;
+        list_mismatches: pb::ListMismatchesRequest => pb::ListMismatchesResponse;
+        reconcile: pb::ReconcileRequest => Findings;
+        list_dead_letters: pb::ListDeadLettersRequest => pb::ListDeadLettersResponse;
+        redrive_dead_letter: pb::RedriveDeadLetterRequest => pb::RedriveDeadLetterResponse;
     }
 }

@@ -2,11 +2,13 @@
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use quire_background_job::Press;
 use quire_manuscript::Book;
 use quire_typeset::{RenderError, Typeset, TypesetError};
+use tokio::sync::watch;
 
 /// Prints nothing, quickly.
 pub struct FixedPress {
@@ -56,6 +58,41 @@ impl Press for InProcessPress {
             Ok(Typeset { pdf, pages, book: printed, headings })
         });
         task.await.unwrap()
+    }
+}
+
+/// Waits for the sign before it prints nothing.
+pub struct WaitingPress {
+    pub asked: watch::Sender<bool>,
+    pub sign: watch::Sender<bool>,
+}
+
+impl WaitingPress {
+    pub fn new() -> Self {
+        Self { asked: watch::Sender::new(false), sign: watch::Sender::new(false) }
+    }
+}
+
+#[async_trait]
+impl Press for WaitingPress {
+    async fn print(&self, book: &Book, pages: u32) -> Result<Typeset, TypesetError> {
+        self.asked.send_replace(true);
+        self.sign.subscribe().wait_for(|given| *given).await.unwrap();
+        FixedPress::pages(2).print(book, pages).await
+    }
+}
+
+/// Takes too long each time.
+#[derive(Default)]
+pub struct SlowPress {
+    pub tries: AtomicUsize,
+}
+
+#[async_trait]
+impl Press for SlowPress {
+    async fn print(&self, _: &Book, _: u32) -> Result<Typeset, TypesetError> {
+        self.tries.fetch_add(1, Ordering::SeqCst);
+        Err(TypesetError::Timeout { limit: Duration::from_secs(1) })
     }
 }
 

@@ -13,6 +13,7 @@ use quire_proto::job::v1::job_service_client::JobServiceClient;
 use quire_proto::payment::v1::payment_service_server::PaymentServiceServer;
 use quire_testkit::{Backend, TestDatabase};
 use sea_orm::ConnectionTrait;
+use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio_stream::wrappers::TcpListenerStream;
@@ -29,6 +30,49 @@ use crate::press::FixedPress;
 pub const OWNER: &str = "owner";
 pub const DOCUMENT: &str = "document-1";
 pub const ORDER: &str = "order-1";
+
+/// What a job service must know to stand on a stage, also in another process.
+#[derive(Serialize, Deserialize)]
+pub struct Directions {
+    database_url: String,
+    document_url: String,
+    payment_url: String,
+    model_url: Option<String>,
+    pkcs8: Vec<u8>,
+}
+
+impl Directions {
+    pub fn keys(&self) -> Keys {
+        Keys::from_pkcs8(self.pkcs8.clone())
+    }
+
+    pub fn config(&self) -> Config {
+        Config {
+            database: quire_database::Settings {
+                url: self.database_url.clone(),
+                schema: "job".to_owned(),
+                max_connections: 8,
+            },
+            migrate: true,
+            master: master(),
+            auth_url: String::new(),
+            document_url: self.document_url.clone(),
+            payment_url: self.payment_url.clone(),
+            concurrency: 2,
+            lease: Duration::from_secs(30),
+            drain: Duration::from_secs(5),
+            retry_base: Duration::from_millis(2),
+            model: self.model_url.as_ref().map(|url| ModelSettings {
+                base_url: url.parse().unwrap(),
+                model: "test-model".to_owned(),
+                api_key: Some("key".to_owned().into()),
+            }),
+            typesetter: "none".into(),
+            exclusive_data_dir: true,
+            metrics: Default::default(),
+        }
+    }
+}
 
 /// Everything but the job service itself. Outlives its crashes.
 pub struct Stage {
@@ -119,6 +163,16 @@ impl Stage {
         ServiceIdentity::new(service, World::system(), &master()).authorize(request);
     }
 
+    pub fn directions(&self) -> Directions {
+        Directions {
+            database_url: self.database.url().to_owned(),
+            document_url: self.document_url.clone(),
+            payment_url: self.payment_url.clone(),
+            model_url: self.model.as_ref().map(|model| model.url.clone()),
+            pkcs8: self.keys.pkcs8().to_vec(),
+        }
+    }
+
     /// Makes every lease run out, as time would.
     pub async fn expire_leases(&self) {
         self.update("job_leases", "expires_at = 0").await;
@@ -127,6 +181,11 @@ impl Stage {
     /// Changes every job as time, or what happened before, would have.
     pub async fn change_jobs(&self, assignments: &str) {
         self.update("jobs", assignments).await;
+    }
+
+    /// Changes the messages in the outbox in the same way.
+    pub async fn change_outbox(&self, assignments: &str) {
+        self.update("job_outbox", assignments).await;
     }
 
     async fn update(&self, table: &str, assignments: &str) {
@@ -145,29 +204,7 @@ impl Stage {
     /// Starts the service in a runtime of its own, so that it can be killed like a process. With an `auth_url` it runs
     /// without parts of the test's and follows the auth there.
     pub async fn start_with(&self, world: World, tweak: impl FnOnce(&mut Config)) -> Service {
-        let mut config = Config {
-            database: quire_database::Settings {
-                url: self.database.url().to_owned(),
-                schema: "job".to_owned(),
-                max_connections: 8,
-            },
-            migrate: true,
-            master: master(),
-            auth_url: String::new(),
-            document_url: self.document_url.clone(),
-            payment_url: self.payment_url.clone(),
-            concurrency: 2,
-            lease: Duration::from_secs(30),
-            drain: Duration::from_secs(5),
-            retry_base: Duration::from_millis(2),
-            model: self.model.as_ref().map(|model| ModelSettings {
-                base_url: model.url.parse().unwrap(),
-                model: "test-model".to_owned(),
-                api_key: Some("key".to_owned().into()),
-            }),
-            typesetter: "none".into(),
-            exclusive_data_dir: true,
-        };
+        let mut config = self.directions().config();
         tweak(&mut config);
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
@@ -189,13 +226,22 @@ impl Stage {
             served.unwrap();
             let _ = ended.send(());
         });
-        let channel = Channel::from_shared(url.clone()).unwrap().connect_lazy();
-        let client = JobServiceClient::new(channel);
-        Service { client, url, keys: self.keys.clone(), shutdown, runtime: Some(runtime), done }
+        Service { client: client(&url), url, keys: self.keys.clone(), shutdown, runtime: Some(runtime), done }
     }
 }
 
+pub fn client(url: &str) -> JobServiceClient<Channel> {
+    JobServiceClient::new(Channel::from_shared(url.to_owned()).unwrap().connect_lazy())
+}
+
 impl Service {
+    /// One that runs in another process, which ends by itself.
+    pub fn elsewhere(url: &str, keys: Arc<Keys>) -> Self {
+        let (_, done) = tokio::sync::oneshot::channel();
+        let shutdown = CancellationToken::new();
+        Self { client: client(url), url: url.to_owned(), keys, shutdown, runtime: None, done }
+    }
+
     /// Stops it as an operator does.
     pub async fn stop(mut self) {
         self.shutdown.cancel();
@@ -221,14 +267,25 @@ impl Service {
         document_id: &str,
         pages: i32,
     ) -> Result<pb::StartJobResponse, Status> {
-        let mut request = Request::new(pb::StartJobRequest {
+        let request = as_payment(pb::StartJobRequest {
             order_id: order_id.to_owned(),
             document_id: document_id.to_owned(),
             user_id: OWNER.to_owned(),
             pages,
         });
-        ServiceIdentity::new("payment", World::system(), &master()).authorize(&mut request);
         Ok(self.client.start_job(request).await?.into_inner())
+    }
+
+    /// The job of [`ORDER`] as payment sees it.
+    pub async fn order_job(&mut self) -> pb::OrderJob {
+        let request = as_payment(pb::FindOrderJobsRequest { order_ids: vec![ORDER.to_owned()] });
+        self.client.find_order_jobs(request).await.unwrap().into_inner().jobs.remove(0)
+    }
+
+    /// Stops the job of an order as payment does when the money goes back.
+    pub async fn cancel_order(&mut self, order_id: &str) -> Result<pb::OrderJob, Status> {
+        let request = as_payment(pb::CancelOrderJobRequest { order_id: order_id.to_owned() });
+        Ok(self.client.cancel_order_job(request).await?.into_inner().job.unwrap())
     }
 
     pub fn as_user<T>(&self, user: &str, message: T) -> Request<T> {
@@ -276,6 +333,13 @@ impl Service {
         }
         panic!("the job ended without {count} x {kind}: {events:#?}");
     }
+}
+
+/// A call of the payment service.
+pub fn as_payment<T>(message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    ServiceIdentity::new("payment", World::system(), &master()).authorize(&mut request);
+    request
 }
 
 impl Drop for Service {

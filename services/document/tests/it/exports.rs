@@ -15,6 +15,8 @@ quire_testkit::on_both_databases!(
     an_export_is_replaced_and_the_old_file_goes,
     a_new_job_s_files_take_the_place_of_the_old_ones,
     a_delivered_file_outlives_a_later_job_that_fails,
+    a_cancelled_job_delivers_the_part_that_it_counts,
+    a_part_takes_no_delivered_file_s_place,
 );
 
 async fn download(
@@ -147,4 +149,41 @@ async fn a_delivered_file_outlives_a_later_job_that_fails(backend: Backend) {
     assert_eq!(house.get("ada", &id).await.unwrap().counted_pages, 12);
     let over = fault(house.attach(&id, "job-1").await);
     assert_eq!(over.reason, "DOCUMENT_HAS_JOB", "the job that delivered cannot write again");
+}
+
+async fn a_cancelled_job_delivers_the_part_that_it_counts(backend: Backend) {
+    let house = House::open(backend).await;
+    let id = house.generating().await.id;
+    let cancel = || house.report_pages(&id, fence("job-1", 1), DocumentStatus::Cancelled, 5);
+    let unproven = fault(cancel().await);
+    assert_eq!((unproven.kind, unproven.reason.as_str()), (Kind::Precondition, "EXPORT_MISSING"));
+    house.put_export(&id, fence("job-1", 1), ExportFormat::Pdf, b"%PDF-part").await.unwrap();
+    house.put_export(&id, fence("job-1", 1), ExportFormat::Markdown, b"# Part\n").await.unwrap();
+    for _ in 0..2 {
+        cancel().await.unwrap();
+        let (export, chunks) = download(&house, whole(&id, ExportFormat::Pdf)).await.unwrap();
+        assert_eq!((export.pages, chunks.concat().as_slice()), (5, b"%PDF-part".as_slice()));
+        download(&house, whole(&id, ExportFormat::Markdown)).await.unwrap();
+    }
+    let document = house.get("ada", &id).await.unwrap();
+    assert_eq!((document.status(), document.counted_pages), (DocumentStatus::Cancelled, 5));
+    let stranger = house.user("eve", whole(&id, ExportFormat::Pdf));
+    assert_eq!(fault(house.client.clone().download_export(stranger).await).kind, Kind::NotFound);
+}
+
+async fn a_part_takes_no_delivered_file_s_place(backend: Backend) {
+    let house = House::open(backend).await;
+    let id = house.generating().await.id;
+    house.put_export(&id, fence("job-1", 1), ExportFormat::Pdf, b"whole").await.unwrap();
+    house.report(&id, fence("job-1", 1), DocumentStatus::Completed).await.unwrap();
+    house.attach(&id, "job-2").await.unwrap();
+    house.report(&id, fence("job-2", 1), DocumentStatus::Generating).await.unwrap();
+    house.put_export(&id, fence("job-2", 1), ExportFormat::Pdf, b"part").await.unwrap();
+    let refused = fault(house.report_pages(&id, fence("job-2", 1), DocumentStatus::Cancelled, 5).await);
+    assert_eq!((refused.kind, refused.reason.as_str()), (Kind::Conflict, "DOCUMENT_HAS_JOB"));
+    assert_eq!(house.status(&id).await, DocumentStatus::Generating);
+    house.report(&id, fence("job-2", 1), DocumentStatus::Cancelled).await.unwrap();
+    let (export, chunks) = download(&house, whole(&id, ExportFormat::Pdf)).await.unwrap();
+    assert_eq!((export.pages, chunks.concat().as_slice()), (12, b"whole".as_slice()));
+    assert_eq!(house.stored_files().len(), 1, "what the job exported is gone");
 }

@@ -16,6 +16,7 @@ quire_testkit::on_both_databases!(
     one_job_at_a_time_has_the_document,
     a_late_report_takes_no_document_over,
     the_text_of_a_refunded_document_is_not_shown,
+    the_text_of_a_delivered_part_is_shown,
     a_released_order_is_a_draft_again,
     a_model_needs_no_sources,
     wished_chapters_are_shown_until_an_outline_is_written,
@@ -200,6 +201,22 @@ async fn the_text_of_a_refunded_document_is_not_shown(backend: Backend) {
         house.report(id, fence("job-1", 1), end).await.unwrap();
         assert_eq!(list_sections(&house, id).await, []);
     }
+}
+
+async fn the_text_of_a_delivered_part_is_shown(backend: Backend) {
+    let house = House::open(backend).await;
+    let id = &house.generating().await.id;
+    let plan = outline(&[("A", &[("1.1", "One"), ("1.2", "Two")])]);
+    put_outline(&house, id, fence("job-1", 1), plan).await.unwrap();
+    put_section(&house, id, fence("job-1", 1), "1.1", TEXT).await.unwrap();
+    house.put_export(id, fence("job-1", 1), pb::ExportFormat::Pdf, b"%PDF-").await.unwrap();
+    house.report_pages(id, fence("job-1", 1), DocumentStatus::Cancelled, 3).await.unwrap();
+    let keys: Vec<String> = list_sections(&house, id).await.into_iter().map(|section| section.key).collect();
+    assert_eq!(keys, ["1.1"]);
+    // A later job that delivers nothing gives its own text away no more than before.
+    house.attach(id, "job-2").await.unwrap();
+    house.report(id, fence("job-2", 1), DocumentStatus::Cancelled).await.unwrap();
+    assert_eq!(list_sections(&house, id).await, []);
 }
 
 async fn a_released_order_is_a_draft_again(backend: Backend) {

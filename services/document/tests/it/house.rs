@@ -97,6 +97,7 @@ impl House {
             source_max_bytes: 256 * 1024,
             sources_max_characters: self.max_characters,
             reader_program: self.reader_program(),
+            metrics: Default::default(),
         };
         let public = PublicKey { kid: KEY_ID.to_owned(), bytes: self.key.public_key().as_ref().to_vec() };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -261,11 +262,21 @@ impl House {
 
     pub async fn report(&self, id: &str, fence: pb::Fence, status: pb::DocumentStatus) -> Result<(), Status> {
         let completed = status == pb::DocumentStatus::Completed;
+        self.report_pages(id, fence, status, if completed { 12 } else { 0 }).await
+    }
+
+    pub async fn report_pages(
+        &self,
+        id: &str,
+        fence: pb::Fence,
+        status: pb::DocumentStatus,
+        counted_pages: i32,
+    ) -> Result<(), Status> {
         let message = pb::ReportJobRequest {
             document_id: id.to_owned(),
             fence: Some(fence),
             status: status.into(),
-            counted_pages: if completed { 12 } else { 0 },
+            counted_pages,
             failure: "the model did not answer".to_owned(),
         };
         self.client.clone().report_job(self.job(message)).await.map(|_| ())

@@ -35,6 +35,10 @@ pub struct Model {
     pub stalls: i32,
     /// When that began; database time.
     pub stalled_since: Option<i64>,
+    /// Pages of the part that was delivered although the job was cancelled, at most those that were paid; else 0.
+    pub part_pages: i32,
+    /// When payment said that the money of the order went back; database time.
+    pub refunded_at: Option<i64>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -1,0 +1,302 @@
+//! A process that is killed at each named place, and another one that takes over: nothing is lost, done twice or
+//! settled differently.
+
+use std::collections::BTreeSet;
+use std::os::unix::process::ExitStatusExt;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use quire_background_job::Parts;
+use quire_clock::{FailPoints, World};
+use quire_identity::Gatekeeper;
+use quire_proto::job::v1 as pb;
+use quire_proto::payment::v1::JobOutcome;
+use quire_testkit::Backend;
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::model::{FakeModel, KEYS, Reply, willing};
+use crate::press::FixedPress;
+use crate::stage::{DOCUMENT, Directions, ORDER, OWNER, Service, Stage, assert_whole};
+
+quire_testkit::on_both_databases!(
+    a_paid_job_survives_a_kill_at_every_place,
+    a_part_survives_a_kill_at_every_place,
+    a_cancellation_before_the_start_survives_a_kill_at_every_place,
+);
+
+/// What the process that plays the service must know.
+const SERVICE: &str = "QUIRE_TEST_JOB_SERVICE";
+const SIGABRT: i32 = 6;
+/// Waits end here; nothing is measured with it.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// What happens to an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+enum Journey {
+    /// It is delivered.
+    Paid,
+    /// It is cancelled after two of four sections.
+    Part,
+    /// It is cancelled before anything is written.
+    Nothing,
+}
+
+impl Journey {
+    async fn stage(self, backend: Backend) -> Stage {
+        let model = FakeModel::start(move |asked, number| match (self, asked) {
+            (Self::Part, "2.1") => Reply::Hangs("Half a sentence that".to_owned()),
+            _ => willing(asked, number),
+        });
+        let mut stage = Stage::openai(backend, model.await).await;
+        stage.press = self.press();
+        stage
+    }
+
+    fn press(self) -> Arc<FixedPress> {
+        Arc::new(FixedPress::pages(if self == Self::Part { 2 } else { 6 }))
+    }
+
+    fn workers(self) -> usize {
+        if self == Self::Nothing { 0 } else { 1 }
+    }
+
+    fn outcome(self) -> (JobOutcome, i32) {
+        match self {
+            Self::Paid => (JobOutcome::Delivered, 6),
+            Self::Part => (JobOutcome::Cancelled, 2),
+            Self::Nothing => (JobOutcome::Cancelled, 0),
+        }
+    }
+
+    /// The places that tell about this journey: the others lie on the way of a paid job too.
+    fn own(self, points: BTreeSet<&'static str>) -> BTreeSet<&'static str> {
+        let shared = ["job.start.", "job.queue.", "job.step.attach.", "job.step.plan.", "job.step.section."];
+        let own = |point: &&str| self == Self::Paid || !shared.iter().any(|prefix| point.starts_with(prefix));
+        points.into_iter().filter(own).collect()
+    }
+
+    /// Asks for what happens, as often as need be: a process that dies does not answer.
+    async fn drive(self, stage: &Stage, service: &mut Service) {
+        let Ok(job) = service.start_order(ORDER, DOCUMENT, 6).await else { return };
+        if self == Self::Part {
+            stage.model.as_ref().unwrap().was_asked("2.1").await;
+        }
+        if self != Self::Paid {
+            let request = service.as_user(OWNER, pb::CancelJobRequest { job_id: job.job_id });
+            let _ = service.client.cancel_job(request).await;
+        }
+    }
+}
+
+/// Notes where the service comes by.
+struct Notes(watch::Sender<BTreeSet<&'static str>>);
+
+impl FailPoints for Notes {
+    fn reach(&self, point: &'static str) {
+        self.0.send_modify(|points| {
+            points.insert(point);
+        });
+    }
+}
+
+/// The places that a journey comes by when nothing happens to it.
+async fn places(journey: Journey, backend: Backend, last: &[&'static str]) -> BTreeSet<&'static str> {
+    let stage = journey.stage(backend).await;
+    let notes = Arc::new(Notes(watch::Sender::new(BTreeSet::new())));
+    let world = World::system().with_fail_points(notes.clone());
+    let mut service = stage.start_with(world, |config| config.concurrency = journey.workers()).await;
+    journey.drive(&stage, &mut service).await;
+    let mut seen = notes.0.subscribe();
+    let all = seen.wait_for(|seen| last.iter().all(|point| seen.contains(point)));
+    journey.own(tokio::time::timeout(PATIENCE, all).await.unwrap().unwrap().clone())
+}
+
+/// Kills the service at each place of a journey, each time on a new stage.
+async fn kill_everywhere(journey: Journey, backend: Backend, last: &[&'static str], expected: &[&str]) {
+    let places = places(journey, backend, last).await;
+    assert_eq!(places.iter().copied().collect::<Vec<_>>(), expected);
+    for place in places {
+        let stage = journey.stage(backend).await;
+        let (mut child, mut doomed) = start_doomed(&stage, journey, place).await;
+        journey.drive(&stage, &mut doomed).await;
+        let ended = tokio::time::timeout(PATIENCE, child.wait()).await;
+        let ended = ended.unwrap_or_else(|_| panic!("it does not come by {place}")).unwrap();
+        assert_eq!(ended.signal(), Some(SIGABRT), "{place}");
+
+        let world = World::system();
+        let mut service = stage.start_with(world, |config| config.concurrency = journey.workers()).await;
+        journey.drive(&stage, &mut service).await;
+        check(journey, &stage, &mut service, place).await;
+        service.stop().await;
+    }
+}
+
+async fn check(journey: Journey, stage: &Stage, service: &mut Service, place: &str) {
+    let job_id = service.order_job().await.job_id;
+    let events = service.events(&job_id, 0).await;
+    let last = if journey == Journey::Paid { "completed" } else { "cancelled" };
+    assert_whole(&events, 1, last);
+    let (outcome, pages) = journey.outcome();
+    for settled in stage.payment.wait_settled(1).await {
+        let seen = (settled.job_id.as_str(), settled.outcome(), settled.delivered_pages);
+        assert_eq!(seen, (job_id.as_str(), outcome, pages), "{place}");
+    }
+    assert_eq!(service.order_job().await.delivered_pages, pages, "{place}");
+
+    let model = stage.model.as_ref().unwrap();
+    let calls: usize = ["outline"].iter().chain(&KEYS).map(|asked| model.calls(asked)).sum();
+    let needed = match journey {
+        Journey::Paid => 5,
+        Journey::Part => 4,
+        Journey::Nothing => 0,
+    };
+    assert!((needed..=needed + 1).contains(&calls), "{calls} calls after {place}");
+    let told = stage.document.told.lock().unwrap();
+    assert_eq!(told.fenced, 0, "{place}");
+    // Of two typesettings the second one's files stand; after the checkpoint there is no second one.
+    let typeset = [
+        "job.step.typeset.stored",
+        "job.finish.",
+        "job.cancel.part_",
+        "job.cancel.before_end",
+        "job.cancel.ended",
+        "job.outbox.",
+    ];
+    let exports = match journey {
+        Journey::Nothing => 0..=0,
+        _ if typeset.iter().any(|prefix| place.starts_with(prefix)) => 2..=2,
+        _ => 2..=4,
+    };
+    assert!(exports.contains(&told.exports.len()), "{} exports after {place}", told.exports.len());
+}
+
+async fn a_paid_job_survives_a_kill_at_every_place(backend: Backend) {
+    let expected = [
+        "job.finish.before_commit",
+        "job.finish.committed",
+        "job.finish.decided",
+        "job.finish.reported",
+        "job.outbox.claimed",
+        "job.outbox.settle_sent",
+        "job.outbox.settled",
+        "job.queue.before_commit",
+        "job.queue.claimed",
+        "job.start.before_insert",
+        "job.start.committed",
+        "job.start.inserted",
+        "job.step.attach.sent",
+        "job.step.attach.stored",
+        "job.step.plan.sent",
+        "job.step.plan.stored",
+        "job.step.plan.written",
+        "job.step.section.sent",
+        "job.step.section.started",
+        "job.step.section.stored",
+        "job.step.section.written",
+        "job.step.typeset.exported",
+        "job.step.typeset.printed",
+        "job.step.typeset.stored",
+    ];
+    kill_everywhere(Journey::Paid, backend, &["job.outbox.settled"], &expected).await;
+}
+
+async fn a_part_survives_a_kill_at_every_place(backend: Backend) {
+    let expected = [
+        "job.cancel.before_commit",
+        "job.cancel.before_end",
+        "job.cancel.committed",
+        "job.cancel.ended",
+        "job.cancel.part_decided",
+        "job.cancel.part_reported",
+        "job.outbox.claimed",
+        "job.outbox.settle_sent",
+        "job.outbox.settled",
+        "job.step.typeset.exported",
+        "job.step.typeset.printed",
+        "job.step.typeset.stored",
+    ];
+    kill_everywhere(Journey::Part, backend, &["job.outbox.settled"], &expected).await;
+}
+
+async fn a_cancellation_before_the_start_survives_a_kill_at_every_place(backend: Backend) {
+    let expected = [
+        "job.cancel.before_commit",
+        "job.cancel.committed",
+        "job.outbox.claimed",
+        "job.outbox.report_sent",
+        "job.outbox.reported",
+        "job.outbox.settle_sent",
+        "job.outbox.settled",
+    ];
+    let last = ["job.outbox.settled", "job.outbox.reported"];
+    kill_everywhere(Journey::Nothing, backend, &last, &expected).await;
+}
+
+/// What the other process is told.
+#[derive(Serialize, Deserialize)]
+struct Doom {
+    directions: Directions,
+    journey: Journey,
+    place: String,
+}
+
+/// Ends the process as a power cut does.
+struct Abort {
+    place: String,
+}
+
+impl FailPoints for Abort {
+    fn reach(&self, point: &'static str) {
+        if point == self.place {
+            std::process::abort();
+        }
+    }
+}
+
+/// The service in a process of its own, which dies at the place.
+async fn start_doomed(stage: &Stage, journey: Journey, place: &str) -> (Child, Service) {
+    let doom = Doom { directions: stage.directions(), journey, place: place.to_owned() };
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "kills::acts_as_the_service_when_asked_to", "--nocapture"])
+        .env(SERVICE, serde_json::to_string(&doom).unwrap())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    loop {
+        let line = lines.next_line().await.unwrap().expect("the service says where it is");
+        // The test runner writes to the same line.
+        if let Some((_, url)) = line.split_once("url=") {
+            return (child, Service::elsewhere(url, stage.keys.clone()));
+        }
+    }
+}
+
+/// Not a test of its own: [`start_doomed`] runs it, and only it, in a process of its own.
+#[test]
+fn acts_as_the_service_when_asked_to() {
+    let Ok(doom) = std::env::var(SERVICE) else {
+        return;
+    };
+    let Doom { directions, journey, place } = serde_json::from_str(&doom).unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut config = directions.config();
+        config.concurrency = journey.workers();
+        let world = World::system().with_fail_points(Arc::new(Abort { place }));
+        let gatekeeper = Gatekeeper::new(world.clone(), Arc::new(directions.keys()), &config.master);
+        let parts = Parts { gatekeeper, press: journey.press() };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        println!("url=http://{}", listener.local_addr().unwrap());
+        let served =
+            quire_background_job::serve_with(config, parts, world, listener, CancellationToken::new()).await;
+        served.unwrap();
+    });
+}
