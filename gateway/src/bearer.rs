@@ -24,10 +24,8 @@ impl SignedIn {
     /// # Errors
     /// 403 for everybody but operators.
     pub(crate) fn operator(self) -> Result<Self, ApiError> {
-        if self.user.is_admin() {
-            return Ok(self);
-        }
-        Err(Fault::new(Kind::Forbidden, "ADMIN_REQUIRED", "only an operator may do this").into())
+        self.user.require_admin()?;
+        Ok(self)
     }
 }
 
@@ -51,10 +49,8 @@ impl FromRequestParts<Arc<State>> for SignedIn {
         let user = state.upstream.gatekeeper.user_of_token(&token).await?;
         let Anonymous(anonymous) = Anonymous::from_request_parts(parts, state).await?;
         let keys = limits::keys_of(&user, anonymous.address);
-        let headers = limits::count(state, &state.config.limits.api, &keys).await?;
-        if let Some(shown) = parts.extensions.get::<Shown>() {
-            shown.set(headers);
-        }
+        let Ok(shown) = Shown::from_request_parts(parts, state).await;
+        limits::count(state, &shown, &state.config.limits.api, &keys).await?;
         Ok(Self { caller: Caller { token: Some(token), ..anonymous }, user })
     }
 }

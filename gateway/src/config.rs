@@ -3,6 +3,7 @@
 use ipnet::IpNet;
 use quire_identity::MasterSecret;
 use quire_limit::{By, RouteLimit};
+use quire_serve::metrics::Metrics;
 use quire_serve::settings::{Common, Settings};
 use secrecy::SecretString;
 
@@ -24,6 +25,8 @@ pub struct Config {
     /// Largest accepted source file, in bytes.
     pub source_max_bytes: usize,
     pub limits: Limits,
+    /// Where requests are counted; unless it is replaced, nobody sees it.
+    pub metrics: Metrics,
 }
 
 /// The rate limits by route.
@@ -97,6 +100,7 @@ impl Config {
             https: public_url.to_ascii_lowercase().starts_with("https:"),
             source_max_bytes: settings.number("QUIRE_SOURCE_MAX_BYTES", 20 << 20, 1024..=1 << 30),
             limits: Limits::read(settings),
+            metrics: Metrics::default(),
         }
     }
 }

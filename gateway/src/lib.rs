@@ -10,8 +10,10 @@ pub mod client_address;
 mod config;
 mod cookie;
 mod error;
+mod idempotency;
 mod limits;
 mod linger;
+mod metrics;
 mod middleware;
 mod multipart;
 mod pages;
@@ -26,6 +28,7 @@ mod upstream;
 use std::sync::Arc;
 
 use quire_clock::World;
+use quire_identity::GATEWAY;
 use quire_limit::{Limiter, LinkError};
 use quire_serve::client::AddressError;
 use secrecy::ExposeSecret;
@@ -59,11 +62,19 @@ pub async fn serve(
         }
         None => Limiter::memory(world.clone()),
     };
+    let scope = config.metrics.scope(GATEWAY);
     let upstream = upstream::Upstream::connect(&config, world.clone(), shutdown.clone())?;
+    upstream.gatekeeper.expose(&scope);
+    let streams = streams::Streams::default();
+    let counted = streams.clone();
+    scope.gauge("event_streams_open", "Event streams of jobs that clients have open", move || {
+        counted.open() as f64
+    });
     let state = Arc::new(state::State {
-        limiter,
+        limiter: limiter.exposed(&scope),
         upstream,
-        streams: streams::Streams::default(),
+        streams,
+        requests: metrics::Requests::new(&scope),
         world,
         shutdown: shutdown.clone(),
         config,

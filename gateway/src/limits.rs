@@ -1,7 +1,10 @@
 //! Rate limits: counted before a request reaches a service.
 
-use std::sync::{Arc, OnceLock};
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use quire_fault::{Fault, Kind};
 use quire_identity::UserCaller;
@@ -16,22 +19,32 @@ pub(crate) const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 /// The limits of the route.
 pub(crate) const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
-/// The headers of the limit that every signed-in request counts against, on their way to its answer: the bearer
-/// check sees only the request.
+/// The headers of the limit that a request was counted against, on their way to its answer, whatever that will be:
+/// whoever counts sees only the request.
 #[derive(Clone, Default)]
-pub(crate) struct Shown(Arc<OnceLock<HeaderMap>>);
+pub(crate) struct Shown(Arc<Mutex<HeaderMap>>);
 
 impl Shown {
-    pub(crate) fn set(&self, headers: HeaderMap) {
-        // A second count in one request would be a mistake; the first one stands.
-        let _ = self.0.set(headers);
+    /// The last count stands: a route's own limit, if it has one, is the tighter one and is counted after the one of
+    /// every signed-in request.
+    fn set(&self, headers: HeaderMap) {
+        *self.headers() = headers;
     }
 
-    /// The route's own limit, if it has one, is the tighter one and stays.
     pub(crate) fn add_to(&self, answer: &mut HeaderMap) {
-        if let Some(headers) = self.0.get().filter(|_| !answer.contains_key(RATE_LIMIT)) {
-            answer.extend(headers.clone());
-        }
+        answer.extend(std::mem::take(&mut *self.headers()));
+    }
+
+    fn headers(&self) -> MutexGuard<'_, HeaderMap> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Shown {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(parts.extensions.get::<Self>().cloned().unwrap_or_default())
     }
 }
 
@@ -40,18 +53,18 @@ pub(crate) fn keys_of(user: &UserCaller, address: ClientAddress) -> Keys {
     Keys::default().user(&user.user_id).session(&user.session_id).address(address.limit_key())
 }
 
-/// Counts one request. The headers belong on the answer.
+/// Counts one request. Its answer will show how much is left.
 ///
 /// # Errors
 /// 429 with `Retry-After` when a policy of the route is used up.
-pub(crate) async fn count(state: &State, route: &RouteLimit, keys: &Keys) -> ApiResult<HeaderMap> {
+pub(crate) async fn count(state: &State, shown: &Shown, route: &RouteLimit, keys: &Keys) -> ApiResult<()> {
     let decision = state.limiter.check(route, keys).await;
     for policy in &decision.shadowed {
         tracing::info!(policy, "a limit on trial would have refused this request");
     }
-    let headers = headers(route, &decision);
+    shown.set(headers(route, &decision));
     if decision.allowed {
-        return Ok(headers);
+        return Ok(());
     }
     let what = match decision.violated.as_slice() {
         [one] => format!("the limit {one} is used up"),
@@ -59,7 +72,7 @@ pub(crate) async fn count(state: &State, route: &RouteLimit, keys: &Keys) -> Api
     };
     let fault = Fault::new(Kind::TooMany, "RATE_LIMITED", format!("too many requests: {what}"))
         .with_retry_after(decision.retry_after);
-    Err(ApiError::from(fault).with_headers(headers).violating(decision.violated))
+    Err(ApiError::from(fault).violating(decision.violated))
 }
 
 /// `RateLimit` and `RateLimit-Policy` of the IETF draft "RateLimit header fields for HTTP". Shadow policies are the

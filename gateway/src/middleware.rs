@@ -1,4 +1,4 @@
-//! Around every request: its id, its span, one log line, security headers, the shape of errors, and a body that
+//! Around every request: its id, its span, one log line, one count, security headers, the shape of errors, and a body that
 //! may be refused.
 
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use axum::http::{HeaderName, HeaderValue};
 use axum::middleware::Next;
 use axum::response::Response;
 use quire_serve::call::{Call, REQUEST_ID};
+use tokio::time::Instant;
 use tracing::Instrument;
 
 use crate::error::{ApiError, PROBLEM_JSON};
@@ -38,14 +39,15 @@ pub(crate) async fn around(Extract(state): Extract<Arc<State>>, request: Request
     parts.extensions.insert(shown.clone());
     let body = lingering(body, &parts.headers);
     let request = Request::from_parts(parts, body);
-    let started = state.world.now();
+    let started = Instant::now();
     let work = async {
         let mut answer = next.run(request).await;
         if problem && let Some(error) = answer.extensions_mut().remove::<ApiError>() {
             answer = error.problem(&request_id);
         }
-        let millis = state.world.now().since(started).as_millis();
-        tracing::info!(status = answer.status().as_u16(), millis, "answered");
+        let took = started.elapsed();
+        state.requests.answered(&route, &method, answer.status(), took);
+        tracing::info!(status = answer.status().as_u16(), millis = took.as_millis(), "answered");
         answer
     };
     let mut answer = call.scope(work.instrument(span)).await;

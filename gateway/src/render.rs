@@ -1,11 +1,11 @@
 //! Messages as JSON: snake_case, RFC 3339 times, money in minor units, every field always there.
 
 pub(crate) mod auth;
+pub(crate) mod payment;
 
 use quire_clock::Timestamp;
 use quire_proto::document::v1 as document;
 use quire_proto::job::v1 as job;
-use quire_proto::payment::v1 as payment;
 use serde_json::{Value, json};
 
 pub(crate) fn time(timestamp: Option<&prost_types::Timestamp>) -> Value {
@@ -80,32 +80,6 @@ pub(crate) fn section(section: &document::Section) -> Value {
         "writer": section.writer,
         "written_at": time(section.written_at.as_ref()),
     })
-}
-
-pub(crate) fn money(money: Option<&payment::Money>) -> Value {
-    money.map_or(
-        Value::Null,
-        |money| json!({ "amount_minor": money.amount_minor, "currency": money.currency }),
-    )
-}
-
-pub(crate) fn order(order: &payment::Order) -> Value {
-    json!({
-        "id": order.id,
-        "document_id": order.document_id,
-        "pages": order.pages,
-        "total": money(order.total.as_ref()),
-        "status": word(order.status().as_str_name(), "ORDER_STATUS_"),
-        "checkout_url": or_null(&order.checkout_url),
-        "job_id": or_null(&order.job_id),
-        "created_at": time(order.created_at.as_ref()),
-        "paid_at": time(order.paid_at.as_ref()),
-        "expires_at": time(order.expires_at.as_ref()),
-    })
-}
-
-pub(crate) fn verdict(verdict: payment::WebhookVerdict) -> String {
-    word(verdict.as_str_name(), "WEBHOOK_VERDICT_")
 }
 
 pub(crate) fn job(job: &job::Job) -> Value {

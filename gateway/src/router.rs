@@ -18,9 +18,11 @@ use tower_http::timeout::RequestBodyTimeoutLayer;
 
 use crate::body::MAX_JSON_BYTES;
 use crate::error::{ApiError, REASON};
+use crate::idempotency::{IDEMPOTENCY_KEY, REPLAYED};
 use crate::limits::{RATE_LIMIT, RATE_LIMIT_POLICY};
 use crate::routes::{
-    audit, auth, documents, exports, health, jobs, jwks, limits, payments, sessions, sign_in, sources, users,
+    audit, auth, documents, exports, health, jobs, jwks, limits, payments, reconcile, refunds, sessions,
+    sign_in, sources, users,
 };
 use crate::state::State;
 
@@ -57,9 +59,17 @@ pub(crate) fn router(state: Arc<State>) -> Router {
         .route("/pricing/current", get(payments::current_price))
         .route("/pricing/calculate", get(payments::calculate_price))
         .route("/payment/create-checkout", post(payments::create_checkout))
+        .route("/payment/create-intent", post(payments::create_intent))
         .route("/payment/webhook", post(payments::webhook).layer(DefaultBodyLimit::max(MAX_WEBHOOK_BYTES)))
         .route("/payment/orders", get(payments::list_orders))
         .route("/payment/orders/{id}", get(payments::read_order))
+        .route("/refunds", post(refunds::request).get(refunds::list))
+        .route("/admin/refunds/{id}/approve", post(refunds::approve))
+        .route("/admin/refunds/{id}/reject", post(refunds::reject))
+        .route("/admin/payments/mismatches", get(reconcile::mismatches))
+        .route("/admin/payments/reconcile", post(reconcile::reconcile))
+        .route("/admin/dead-letters", get(reconcile::dead_letters))
+        .route("/admin/dead-letters/{kind}/{id}/redrive", post(reconcile::redrive))
         .route("/generate/full-document", post(jobs::generate_full_document))
         .route("/jobs", get(jobs::list))
         .route("/jobs/{id}", get(jobs::read))
@@ -95,11 +105,17 @@ fn cors(state: &State) -> CorsLayer {
     CorsLayer::new()
         .allow_origin(origins)
         .allow_methods([Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
-        .allow_headers([AUTHORIZATION, CONTENT_TYPE, HeaderName::from_static("last-event-id")])
+        .allow_headers([
+            AUTHORIZATION,
+            CONTENT_TYPE,
+            IDEMPOTENCY_KEY,
+            HeaderName::from_static("last-event-id"),
+        ])
         .expose_headers([
             RATE_LIMIT,
             RATE_LIMIT_POLICY,
             RETRY_AFTER,
+            REPLAYED,
             HeaderName::from_static(REQUEST_ID),
             HeaderName::from_static(REASON),
         ])

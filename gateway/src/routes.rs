@@ -9,6 +9,8 @@ pub(crate) mod jobs;
 pub(crate) mod jwks;
 pub(crate) mod limits;
 pub(crate) mod payments;
+pub(crate) mod reconcile;
+pub(crate) mod refunds;
 pub(crate) mod sessions;
 pub(crate) mod sign_in;
 pub(crate) mod sources;

@@ -5,6 +5,7 @@ use quire_limit::Limiter;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
+use crate::metrics::Requests;
 use crate::streams::Streams;
 use crate::upstream::Upstream;
 
@@ -13,6 +14,7 @@ pub(crate) struct State {
     pub(crate) limiter: Limiter,
     pub(crate) upstream: Upstream,
     pub(crate) streams: Streams,
+    pub(crate) requests: Requests,
     pub(crate) world: World,
     /// Ends open streams, so that a shutdown does not wait for their readers.
     pub(crate) shutdown: CancellationToken,

@@ -36,6 +36,11 @@ impl Streams {
         *count += 1;
         Ok(Place { streams: self.clone(), user_id: user_id.to_owned() })
     }
+
+    /// Of all users together.
+    pub(crate) fn open(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).values().sum()
+    }
 }
 
 impl Drop for Place {

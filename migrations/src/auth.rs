@@ -2,6 +2,7 @@
 
 mod m0001_sessions;
 mod m0002_defence;
+mod m0003_alerts;
 
 use sea_orm_migration::prelude::*;
 
@@ -10,7 +11,11 @@ pub struct AuthMigrator;
 #[async_trait::async_trait]
 impl MigratorTrait for AuthMigrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m0001_sessions::Sessions), Box::new(m0002_defence::Defence)]
+        vec![
+            Box::new(m0001_sessions::Sessions),
+            Box::new(m0002_defence::Defence),
+            Box::new(m0003_alerts::Alerts),
+        ]
     }
 
     fn migration_table_name() -> DynIden {

@@ -8,6 +8,7 @@ mod load;
 mod revocation;
 mod server;
 mod verification;
+mod webhooks;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -59,10 +60,10 @@ async fn main() -> anyhow::Result<()> {
     let database = arguments.database_url.as_deref();
     row("database", if database.is_some() { "PostgreSQL" } else { "SQLite" });
 
-    let first = Server::start(&arguments.quire, database).await?;
+    let first = Server::start(&arguments.quire, database, &[]).await?;
     row("first start to ready, empty data folder", &format!("{} ms", first.start.as_millis()));
     let folder = first.stop().await?;
-    let server = Server::start_in(&arguments.quire, folder, database).await?;
+    let server = Server::start_in(&arguments.quire, folder, database, &[]).await?;
     row("cold start to ready", &format!("{} ms", server.start.as_millis()));
     row("memory at rest (VmRSS)", &format!("{:.1} MiB", server.resident_mib()?));
 
@@ -75,6 +76,11 @@ async fn main() -> anyhow::Result<()> {
     let times = revocation::measure(&server, arguments.callers).await?;
     row("logout to 401, gateway (other requests going on)", &times);
     row("memory after the load (VmRSS)", &format!("{:.1} MiB", server.resident_mib()?));
+    server.stop().await?;
+
+    let server = Server::start(&arguments.quire, database, &webhooks::SETTINGS).await?;
+    let load = Load { callers: arguments.callers, time: Duration::from_secs(arguments.seconds) };
+    webhooks::measure(&server, load, row).await?;
     server.stop().await?;
     Ok(())
 }

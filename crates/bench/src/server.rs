@@ -22,8 +22,12 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    pub(crate) async fn start(quire: &Path, database: Option<&str>) -> anyhow::Result<Self> {
-        Self::start_in(quire, tempfile::tempdir()?, database).await
+    pub(crate) async fn start(
+        quire: &Path,
+        database: Option<&str>,
+        settings: &[(&str, &str)],
+    ) -> anyhow::Result<Self> {
+        Self::start_in(quire, tempfile::tempdir()?, database, settings).await
     }
 
     /// Starts on a data folder that may have been used before.
@@ -31,6 +35,7 @@ impl Server {
         quire: &Path,
         folder: TempDir,
         database: Option<&str>,
+        settings: &[(&str, &str)],
     ) -> anyhow::Result<Self> {
         let addresses = folder.path().join("addresses.json");
         if addresses.exists() {
@@ -47,6 +52,7 @@ impl Server {
         for limit in ["MAGIC_LINK", "VERIFY", "REFRESH", "CHECKOUT", "API"] {
             command.env(format!("QUIRE_LIMIT_{limit}"), NO_LIMIT);
         }
+        command.envs(settings.iter().copied());
         if let Some(url) = database {
             command.env("DATABASE_URL", url);
         }

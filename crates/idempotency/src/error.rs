@@ -28,8 +28,8 @@ impl From<IdempotencyError> for Fault {
                 Self::new(Kind::Conflict, "IDEMPOTENCY_KEY_IN_USE", message).with_retry_after(retry_after)
             }
             IdempotencyError::OtherRequest => {
-                let rule = quire_fault::Rule::Value(message);
-                Self::invalid(vec![Violation::new("idempotency_key", rule)])
+                let violation = Violation::new("idempotency_key", quire_fault::Rule::Value(message));
+                Self { reason: "IDEMPOTENCY_KEY_REUSED".into(), ..Self::invalid(vec![violation]) }
             }
             IdempotencyError::Broken | IdempotencyError::Database(_) => {
                 tracing::error!(error = message, "idempotency keys failed");

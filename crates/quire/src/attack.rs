@@ -30,6 +30,7 @@ use quire_clock::World;
 
 pub use command::{Arguments, command};
 use mailbox::Mailbox;
+pub use mailbox::decoded;
 use report::{Finding, Verdict};
 pub use report::{Line, Outcome, Report};
 use target::Target;

@@ -41,7 +41,14 @@ pub enum Command {
         #[command(subcommand)]
         command: KeysCommand,
     },
-    /// The audit log.
+    /// Compare the payment provider, the ledger and the jobs, mend what differs, and print a line for each difference:
+    /// the running payment service does the work. A second run prints nothing.
+    Reconcile {
+        /// Look only.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// The audit logs.
     Audit {
         #[command(subcommand)]
         command: AuditCommand,
@@ -87,9 +94,9 @@ pub enum KeysCommand {
 
 #[derive(Debug, Subcommand)]
 pub enum AuditCommand {
-    /// Recompute the hash chain of the whole log, and say where it is broken.
+    /// Recompute the hash chains of auth's log and of every order's, and say where they are broken.
     Verify {
-        /// The head that an earlier run printed, as `seq:hash`: shows whether the end was cut off since.
+        /// The head of auth's log that an earlier run printed, as `seq:hash`: shows whether the end was cut off since.
         #[arg(long)]
         head: Option<String>,
     },
@@ -113,8 +120,8 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
 }
 
 async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
-    let world = World::system();
     let mut settings = Settings::from_env();
+    let world = crate::fail_points::install(&mut settings, World::system());
     let role = match command {
         Command::Serve => {
             let _telemetry = start_telemetry(&mut settings, "quire", "info")?;
@@ -143,6 +150,11 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Audit { command: AuditCommand::Verify { head } } => {
             let _telemetry = start_telemetry(&mut settings, "quire-audit", "warn")?;
             crate::operator::verify_audit(head.as_deref(), settings, world).await?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Command::Reconcile { dry_run } => {
+            let _telemetry = start_telemetry(&mut settings, "quire-reconcile", "warn")?;
+            crate::reconcile::run(dry_run, settings, world).await?;
             return Ok(ExitCode::SUCCESS);
         }
         Command::Attack(arguments) => return crate::attack::command(arguments, world).await,

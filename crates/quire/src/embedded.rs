@@ -2,6 +2,7 @@
 //! sandbox, on loopback listeners, through the same channels as in production.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::future::Future;
 use std::io::Write;
 use std::net::SocketAddr;
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 use quire_clock::World;
 use quire_sandbox::{Sandbox, SandboxError, SandboxHandle};
+use quire_serve::metrics::{self, METRICS_LISTEN, Metrics};
 use quire_serve::settings::{Settings, SettingsError};
 use serde::Serialize;
 use tokio::net::TcpListener;
@@ -43,6 +45,8 @@ pub struct Urls {
     pub job: String,
     /// Empty when another payment provider is set.
     pub sandbox: String,
+    /// Empty unless `QUIRE_METRICS_LISTEN` is set.
+    pub metrics: String,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -86,6 +90,7 @@ struct Listeners {
     payment: TcpListener,
     job: TcpListener,
     sandbox: TcpListener,
+    metrics: Option<TcpListener>,
 }
 
 impl Embedded {
@@ -204,7 +209,8 @@ async fn start(mut settings: Settings, free_ports: bool, world: World) -> Result
     let lock = lock.map_err(|source| StartError::Folder { folder: data_dir.clone(), source })?;
     // The lock proves that whoever held leases in the folder's own file is gone.
     let alone = installation.database_url(&mut settings, Context::Job) == installation.own_file(Context::Job);
-    let services = Services::read(&mut settings, &installation, alone);
+    let metrics = Metrics::default();
+    let services = Services::read(&mut settings, &installation, alone).counting_in(&metrics);
     let webhook = format!("{}/api/v1/payment/webhook", urls.gateway);
     let sandbox = roles::sandbox(&mut settings, &data_dir, urls.sandbox.clone(), webhook);
     settings.finish()?;
@@ -251,6 +257,13 @@ async fn start(mut settings: Settings, free_ports: bool, world: World) -> Result
         "gateway",
         quire_gateway::serve(services.gateway, world, listeners.gateway, token()),
     );
+    if let Some(listener) = listeners.metrics {
+        let serving = metrics.serve(listener, token());
+        spawn(&mut parts, &ended, "metrics", async {
+            serving.await;
+            Ok::<_, Infallible>(())
+        });
+    }
     let urls = if own_sandbox { urls } else { Urls { sandbox: String::new(), ..urls } };
     Ok(Embedded { urls, data_dir, shutdown, ended, parts, sandbox, _lock: lock })
 }
@@ -278,8 +291,7 @@ impl Listeners {
     async fn bind(settings: &mut Settings, free_ports: bool) -> Result<Self, StartError> {
         let mut bind = async |setting: &'static str, port: u16| {
             let default = SocketAddr::from(([127, 0, 0, 1], if free_ports { 0 } else { port }));
-            let address = roles::address(settings, setting, default);
-            TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, setting, source })
+            listen(roles::address(settings, setting, default), setting).await
         };
         Ok(Self {
             gateway: bind("QUIRE_LISTEN", 8080).await?,
@@ -288,6 +300,10 @@ impl Listeners {
             payment: bind("QUIRE_PAYMENT_LISTEN", 50053).await?,
             job: bind("QUIRE_JOB_LISTEN", 50054).await?,
             sandbox: bind("QUIRE_SANDBOX_LISTEN", 12111).await?,
+            metrics: match metrics::address(settings) {
+                Some(address) => Some(listen(address, METRICS_LISTEN).await?),
+                None => None,
+            },
         })
     }
 
@@ -306,8 +322,13 @@ impl Listeners {
             payment: url(&self.payment),
             job: url(&self.job),
             sandbox: url(&self.sandbox),
+            metrics: self.metrics.as_ref().map(url).unwrap_or_default(),
         }
     }
+}
+
+async fn listen(address: SocketAddr, setting: &'static str) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, setting, source })
 }
 
 /// Tells scripts where everything answers; written only once it does.

@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use quire_clock::World;
 use quire_gateway::Config as GatewayConfig;
 use quire_sandbox::{Sandbox, SandboxConfig};
+use quire_serve::metrics::Metrics;
 use quire_serve::settings::Settings;
 use secrecy::ExposeSecret;
 use tokio::net::TcpListener;
@@ -74,6 +75,20 @@ impl Services {
             gateway: gateway(settings, installation),
         }
     }
+
+    /// All of them count there.
+    pub(crate) fn counting_in(mut self, metrics: &Metrics) -> Self {
+        self.auth.metrics = metrics.clone();
+        self.document.metrics = metrics.clone();
+        if let Some(payment) = &mut self.payment {
+            payment.metrics = metrics.clone();
+        }
+        if let Some(job) = &mut self.job {
+            job.metrics = metrics.clone();
+        }
+        self.gateway.metrics = metrics.clone();
+        self
+    }
 }
 
 /// Runs a role until SIGTERM or SIGINT.
@@ -91,39 +106,48 @@ pub async fn run(role: Role, mut settings: Settings, world: World) -> anyhow::Re
             stop.cancel();
         }
     });
+    let metrics = Metrics::default();
+    let metrics_address = quire_serve::metrics::address(&mut settings);
     let listener = async |settings: &Settings| {
         settings.finish()?;
-        let listener =
-            TcpListener::bind(address).await.with_context(|| format!("{address} cannot be listened on"))?;
+        if let Some(address) = metrics_address {
+            tokio::spawn(metrics.clone().serve(bind(address).await?, shutdown.clone()));
+        }
+        let listener = bind(address).await?;
         tracing::info!(role = role.name(), address = %listener.local_addr()?, "listening");
         anyhow::Ok(listener)
     };
     match role {
         Role::Auth => {
-            let config = auth(&mut settings, &installation);
+            let mut config = auth(&mut settings, &installation);
+            config.metrics = metrics.clone();
             quire_auth::serve(config, world, listener(&settings).await?, shutdown).await?;
         }
         Role::Document => {
             let common = installation.common(&mut settings, Context::Document);
-            let config = quire_document::Config::read(&mut settings, &common);
+            let mut config = quire_document::Config::read(&mut settings, &common);
+            config.metrics = metrics.clone();
             quire_document::serve(config, world, listener(&settings).await?, shutdown).await?;
         }
         Role::Payment => {
             let common = installation.common(&mut settings, Context::Payment);
             let config = quire_payment::Config::read(&mut settings, &common);
             let listener = listener(&settings).await?;
-            let config = config.context("the payment settings cannot be used")?;
+            let mut config = config.context("the payment settings cannot be used")?;
+            config.metrics = metrics.clone();
             quire_payment::serve(config, world, listener, shutdown).await?;
         }
         Role::BackgroundJob => {
             let common = installation.common(&mut settings, Context::Job);
             let config = quire_background_job::Config::read(&mut settings, &common, false);
             let listener = listener(&settings).await?;
-            let config = config.context("the job settings cannot be used")?;
+            let mut config = config.context("the job settings cannot be used")?;
+            config.metrics = metrics.clone();
             quire_background_job::serve(config, world, listener, shutdown).await?;
         }
         Role::Gateway => {
-            let config = gateway(&mut settings, &installation);
+            let mut config = gateway(&mut settings, &installation);
+            config.metrics = metrics.clone();
             quire_gateway::serve(config, world, listener(&settings).await?, shutdown).await?;
         }
         Role::Sandbox => {
@@ -140,6 +164,10 @@ pub async fn run(role: Role, mut settings: Settings, world: World) -> anyhow::Re
         }
     }
     Ok(())
+}
+
+async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("{address} cannot be listened on"))
 }
 
 /// Auth's configuration; in development, sign-in links are also shown on the console.

@@ -1,4 +1,6 @@
 //! Sign-in: ask for a link, trade it or its code for tokens, renew them.
+//!
+//! A request is counted before its body is looked at, so that nobody can send rubbish without limit.
 
 use axum::Json;
 use axum::http::header::SET_COOKIE;
@@ -12,8 +14,8 @@ use serde_json::json;
 use crate::bearer::Anonymous;
 use crate::body::Body;
 use crate::cookie;
-use crate::error::ApiResult;
-use crate::limits;
+use crate::error::{ApiError, ApiResult};
+use crate::limits::{self, Shown};
 use crate::render;
 use crate::state::Shared;
 
@@ -21,10 +23,12 @@ pub(crate) async fn request_magic_link(
     state: Shared,
     Anonymous(caller): Anonymous,
     headers: HeaderMap,
-    mut body: Body,
+    shown: Shown,
+    body: Result<Body, ApiError>,
 ) -> ApiResult<impl IntoResponse> {
     let keys = Keys::default().address(caller.address.limit_key());
-    let counted = limits::count(&state, &state.config.limits.magic_link, &keys).await?;
+    limits::count(&state, &shown, &state.config.limits.magic_link, &keys).await?;
+    let mut body = body?;
     let email = body.required_text("email");
     // All outstanding links of one browser share its verifier, so that each of them works there.
     let verifier = body.text("verifier").or_else(|| cookie::verifier(&headers)).unwrap_or_default();
@@ -38,17 +42,19 @@ pub(crate) async fn request_magic_link(
         "expires_in": answer.expires_in_seconds,
         "verifier": answer.verifier,
     });
-    Ok((StatusCode::ACCEPTED, counted, [(SET_COOKIE, cookie)], Json(body)))
+    Ok((StatusCode::ACCEPTED, [(SET_COOKIE, cookie)], Json(body)))
 }
 
 pub(crate) async fn verify_magic_link(
     state: Shared,
     Anonymous(caller): Anonymous,
     headers: HeaderMap,
-    mut body: Body,
+    shown: Shown,
+    body: Result<Body, ApiError>,
 ) -> ApiResult<impl IntoResponse> {
     let keys = Keys::default().address(caller.address.limit_key());
-    let counted = limits::count(&state, &state.config.limits.verify, &keys).await?;
+    limits::count(&state, &shown, &state.config.limits.verify, &keys).await?;
+    let mut body = body?;
     let (token, code) = (body.text("token"), body.text("code"));
     let verifier = body.text("verifier").or_else(|| cookie::verifier(&headers)).unwrap_or_default();
     body.finish()?;
@@ -64,24 +70,27 @@ pub(crate) async fn verify_magic_link(
     let answer = state.upstream.auth.clone().verify_magic_link(request).await?.into_inner();
     let mut json = render::auth::tokens(&answer.tokens.unwrap_or_default(), state.world.now());
     json["user"] = render::auth::user(&answer.user.unwrap_or_default());
-    Ok((counted, [(SET_COOKIE, cookie::forget(state.config.https))], Json(json)))
+    Ok(([(SET_COOKIE, cookie::forget(state.config.https))], Json(json)))
 }
 
 pub(crate) async fn refresh(
     state: Shared,
     Anonymous(caller): Anonymous,
-    mut body: Body,
+    shown: Shown,
+    body: Result<Body, ApiError>,
 ) -> ApiResult<impl IntoResponse> {
-    let refresh_token = body.required_text("refresh_token");
     let mut keys = Keys::default().address(caller.address.limit_key());
+    let sent = body.map(|mut body| (body.required_text("refresh_token"), body));
     // Only a genuine token names a session: nobody uses up the quota of somebody else's.
-    if let Some(session) = state.upstream.gatekeeper.session_of_refresh(&refresh_token).await {
+    if let Ok((token, _)) = &sent
+        && let Some(session) = state.upstream.gatekeeper.session_of_refresh(token).await
+    {
         keys = keys.session(session);
     }
-    let counted = limits::count(&state, &state.config.limits.refresh, &keys).await?;
+    limits::count(&state, &shown, &state.config.limits.refresh, &keys).await?;
+    let (refresh_token, body) = sent?;
     body.finish()?;
     let request = state.upstream.quick(&caller, pb::RefreshSessionRequest { refresh_token });
     let answer = state.upstream.auth.clone().refresh_session(request).await?.into_inner();
-    let tokens = render::auth::tokens(&answer.tokens.unwrap_or_default(), state.world.now());
-    Ok((counted, Json(tokens)))
+    Ok(Json(render::auth::tokens(&answer.tokens.unwrap_or_default(), state.world.now())))
 }

@@ -7,17 +7,19 @@ use axum::extract::rejection::BytesRejection;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::IntoResponse;
 use quire_fault::{Fault, Kind};
+use quire_identity::UserCaller;
 use quire_proto::payment::v1 as pb;
 use serde_json::json;
 
 use crate::bearer::{Anonymous, SignedIn};
 use crate::body::Body;
 use crate::error::{ApiError, ApiResult};
-use crate::limits;
+use crate::idempotency::{self, IdempotencyKey};
+use crate::limits::{self, Shown};
 use crate::pages::Parameters;
 use crate::render;
-use crate::state::Shared;
-use crate::upstream;
+use crate::state::{Shared, State};
+use crate::upstream::{self, Caller};
 
 /// Tells the provider's log what became of an event.
 const VERDICT: HeaderName = HeaderName::from_static("x-quire-verdict");
@@ -36,7 +38,7 @@ pub(crate) async fn current_price(
     });
     let answer = answer.await?;
     Ok(Json(json!({
-        "price_per_page": render::money(answer.price_per_page.as_ref()),
+        "price_per_page": render::payment::money(answer.price_per_page.as_ref()),
         "min_pages": answer.min_pages,
         "max_pages": answer.max_pages,
     })))
@@ -55,24 +57,58 @@ pub(crate) async fn calculate_price(
     let answer = answer.await.map_err(|status| parameters.blame(status))?;
     Ok(Json(json!({
         "pages": answer.pages,
-        "price_per_page": render::money(answer.price_per_page.as_ref()),
-        "total": render::money(answer.total.as_ref()),
+        "price_per_page": render::payment::money(answer.price_per_page.as_ref()),
+        "total": render::payment::money(answer.total.as_ref()),
     })))
 }
 
 pub(crate) async fn create_checkout(
     state: Shared,
     SignedIn { caller, user }: SignedIn,
-    mut body: Body,
+    shown: Shown,
+    key: IdempotencyKey,
+    body: Result<Body, ApiError>,
 ) -> ApiResult<impl IntoResponse> {
-    let keys = limits::keys_of(&user, caller.address);
-    let headers = limits::count(&state, &state.config.limits.checkout, &keys).await?;
+    let (body, document_id) = read_document_id(&state, (&caller, &user), &shown, body).await?;
+    let message = pb::CreateCheckoutRequest { document_id, idempotency_key: key.0.clone() };
+    let answer = state.upstream.payment.clone().create_checkout(state.upstream.slow(&caller, message)).await;
+    let answer = answer.map_err(|status| key.blame(body.blame(status)))?;
+    let headers = idempotency::replayed(answer.metadata());
+    let order = answer.into_inner().order.unwrap_or_default();
+    Ok((StatusCode::CREATED, headers, Json(render::payment::order(&order))))
+}
+
+pub(crate) async fn create_intent(
+    state: Shared,
+    SignedIn { caller, user }: SignedIn,
+    shown: Shown,
+    key: IdempotencyKey,
+    body: Result<Body, ApiError>,
+) -> ApiResult<impl IntoResponse> {
+    let (body, document_id) = read_document_id(&state, (&caller, &user), &shown, body).await?;
+    let message = pb::CreateIntentRequest { document_id, idempotency_key: key.0.clone() };
+    let answer = state.upstream.payment.clone().create_intent(state.upstream.slow(&caller, message)).await;
+    let answer = answer.map_err(|status| key.blame(body.blame(status)))?;
+    let headers = idempotency::replayed(answer.metadata());
+    let answer = answer.into_inner();
+    let mut shown = render::payment::order(&answer.order.unwrap_or_default());
+    shown["client_secret"] = json!(answer.client_secret);
+    Ok((StatusCode::CREATED, headers, Json(shown)))
+}
+
+/// Counts a request for an order, and reads which document it is about.
+async fn read_document_id(
+    state: &State,
+    (caller, user): (&Caller, &UserCaller),
+    shown: &Shown,
+    body: Result<Body, ApiError>,
+) -> ApiResult<(Body, String)> {
+    let keys = limits::keys_of(user, caller.address);
+    limits::count(state, shown, &state.config.limits.checkout, &keys).await?;
+    let mut body = body?;
     let document_id = body.required_text("document_id");
     body.finish()?;
-    let request = state.upstream.slow(&caller, pb::CreateCheckoutRequest { document_id });
-    let answer = state.upstream.payment.clone().create_checkout(request).await;
-    let answer = answer.map_err(|status| body.blame(status))?.into_inner();
-    Ok((StatusCode::CREATED, headers, Json(render::order(&answer.order.unwrap_or_default()))))
+    Ok((body, document_id))
 }
 
 pub(crate) async fn webhook(
@@ -95,7 +131,7 @@ pub(crate) async fn webhook(
     let request =
         state.upstream.quick(&caller, pb::HandleWebhookRequest { payload: payload.into(), signature });
     let answer = state.upstream.payment.clone().handle_webhook(request).await?.into_inner();
-    let verdict = render::verdict(answer.verdict());
+    let verdict = render::payment::verdict(answer.verdict());
     let header = HeaderValue::from_str(&verdict).unwrap_or(HeaderValue::from_static(""));
     Ok(([(VERDICT, header)], Json(json!({ "received": true, "verdict": verdict, "reason": answer.reason }))))
 }
@@ -111,7 +147,7 @@ pub(crate) async fn list_orders(
         state.upstream.payment.clone().list_orders(state.upstream.quick(&caller, message)).await
     });
     let answer = answer.await.map_err(|status| parameters.blame(status))?;
-    let orders: Vec<_> = answer.orders.iter().map(render::order).collect();
+    let orders: Vec<_> = answer.orders.iter().map(render::payment::order).collect();
     Ok(Json(json!({ "orders": orders, "next_page_token": answer.next_page_token })))
 }
 
@@ -124,5 +160,5 @@ pub(crate) async fn read_order(
         let message = pb::GetOrderRequest { order_id: order_id.clone() };
         state.upstream.payment.clone().get_order(state.upstream.quick(&caller, message)).await
     });
-    Ok(Json(render::order(&answer.await?.order.unwrap_or_default())))
+    Ok(Json(render::payment::order(&answer.await?.order.unwrap_or_default())))
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use quire_clock::World;
 use quire_gateway::Config;
 use quire_identity::MasterSecret;
+use quire_serve::metrics::Metrics;
 use quire_serve::settings::{Common, Settings};
 use reqwest::{Method, RequestBuilder, Response};
 use secrecy::SecretString;
@@ -14,6 +15,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub struct Door {
     pub url: String,
+    pub metrics: Metrics,
     http: reqwest::Client,
     _shutdown: DropGuard,
 }
@@ -36,12 +38,13 @@ impl Door {
         };
         let config = Config::read(&mut settings, &common, MasterSecret::new(secret).unwrap());
         settings.finish().unwrap();
+        let metrics = config.metrics.clone();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let shutdown = CancellationToken::new();
         let guard = shutdown.clone().drop_guard();
         tokio::spawn(quire_gateway::serve(config, World::system(), listener, shutdown));
-        Self { url, http: reqwest::Client::builder().no_proxy().build().unwrap(), _shutdown: guard }
+        Self { url, metrics, http: reqwest::Client::builder().no_proxy().build().unwrap(), _shutdown: guard }
     }
 
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {

@@ -113,6 +113,75 @@ async fn a_renewal_without_a_token_counts_by_address() {
     assert_eq!(post().await.unwrap().status(), 429);
 }
 
+/// The routes of sign-in, with a body that auth is asked about.
+fn sign_in_routes() -> [(&'static str, &'static str, serde_json::Value); 3] {
+    [
+        ("magic-link", "QUIRE_LIMIT_MAGIC_LINK", json!({ "email": "ada@example.org" })),
+        ("verify-magic-link", "QUIRE_LIMIT_VERIFY", json!({ "token": "t" })),
+        ("refresh", "QUIRE_LIMIT_REFRESH", json!({ "refresh_token": "t" })),
+    ]
+}
+
+#[tokio::test]
+async fn rubbish_counts_as_much_as_sense() {
+    let upstream = Upstream::start(Behaviour::Fail(16)).await;
+    let rubbish: [(&str, Vec<u8>, u16); 5] = [
+        ("application/json", b"{\"email\": ".to_vec(), 422),
+        ("application/json", b"[1]".to_vec(), 422),
+        ("application/json", Vec::new(), 422),
+        ("application/json", vec![b'1'; 70_000], 413),
+        ("text/plain", b"nonsense".to_vec(), 415),
+    ];
+    for (route, setting, _) in sign_in_routes() {
+        let door = Door::open(&upstream.url, "rubbish", &[(setting, "5/hour")]).await;
+        let send = |(media_type, body, _): &(&str, Vec<u8>, u16)| {
+            let request = door.request(Method::POST, &format!("/api/v1/auth/{route}"));
+            request.header("content-type", *media_type).body(body.clone()).send()
+        };
+        for (left, kind) in (0..5).rev().zip(&rubbish) {
+            let answer = send(kind).await.unwrap();
+            assert_eq!(answer.status(), kind.2, "{route}");
+            let shown = header(&answer, "ratelimit");
+            assert!(shown.contains(&format!(";r={left};")), "{route}: {shown:?}");
+        }
+        for kind in &rubbish {
+            assert_eq!(send(kind).await.unwrap().status(), 429, "{route}");
+        }
+    }
+    assert!(upstream.calls().is_empty());
+}
+
+#[tokio::test]
+async fn a_refused_sign_in_tells_how_much_of_the_limit_is_left() {
+    let upstream = Upstream::start(Behaviour::Fail(16)).await;
+    for (route, setting, body) in sign_in_routes() {
+        let door = Door::open(&upstream.url, "told", &[(setting, "5/hour")]).await;
+        let request = door.request(Method::POST, &format!("/api/v1/auth/{route}"));
+        let answer = request.json(&body).send().await.unwrap();
+        assert_eq!(answer.status(), 401, "{route}");
+        assert!(header(&answer, "ratelimit-policy").contains(";q=5;w=3600"), "{route}: {answer:?}");
+        assert!(header(&answer, "ratelimit").contains(";r=4;"), "{route}: {answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_checkout_shows_its_own_limit_even_if_it_fails() {
+    let upstream = Upstream::with(tokens::auth()).await;
+    let door = Door::open(&upstream.url, "checkout", &[("QUIRE_LIMIT_CHECKOUT", "2/hour")]).await;
+    let ada = tokens::access("ada", Role::User);
+    let checkout = |body: &'static str| {
+        let request = door.request(Method::POST, "/api/v1/payment/create-checkout").bearer_auth(&ada);
+        request.header("content-type", "application/json").body(body).send()
+    };
+    for (left, body, status) in [(1, "{\"document_id\": \"d\"}", 403), (0, "{", 422)] {
+        let answer = checkout(body).await.unwrap();
+        assert_eq!(answer.status(), status);
+        let shown = header(&answer, "ratelimit");
+        assert!(shown.starts_with(&format!("\"checkout-hour\";r={left};")), "{shown}");
+    }
+    assert_eq!(checkout("{").await.unwrap().status(), 429);
+}
+
 #[tokio::test]
 async fn every_signed_in_request_counts_once_by_user() {
     let upstream = Upstream::with(tokens::auth()).await;

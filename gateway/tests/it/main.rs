@@ -7,6 +7,7 @@ mod calls;
 mod door;
 mod failures;
 mod limits;
+mod metrics;
 mod revocations;
 mod sign_in;
 mod tokens;

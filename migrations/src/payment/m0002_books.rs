@@ -140,8 +140,15 @@ impl MigrationTrait for Books {
             (
                 "orders",
                 &[
-                    "method", "intent_id", "language", "price_version", "delivered_pages", "refunded_minor",
-                    "disputed", "audit_seq", "audit_hash",
+                    "method",
+                    "intent_id",
+                    "language",
+                    "price_version",
+                    "delivered_pages",
+                    "refunded_minor",
+                    "disputed",
+                    "audit_seq",
+                    "audit_hash",
                 ],
             ),
             ("audit", &["seq", "hash"]),

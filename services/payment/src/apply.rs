@@ -162,11 +162,7 @@ impl Scene<'_> {
     }
 
     /// Changes columns of a locked order.
-    pub(crate) async fn change(
-        &self,
-        order: &mut Order,
-        columns: ActiveModel,
-    ) -> Result<(), PaymentError> {
+    pub(crate) async fn change(&self, order: &mut Order, columns: ActiveModel) -> Result<(), PaymentError> {
         let changed = orders::Entity::update_many()
             .set(columns)
             .filter(orders::Column::Id.eq(&order.id))

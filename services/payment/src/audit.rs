@@ -97,7 +97,15 @@ fn hash(previous: &str, row: &Model) -> String {
     let mut digest = Sha256::new();
     let (seq, at) = (row.seq.to_string(), row.at.to_string());
     let members = [
-        previous, &row.id, &row.order_id, &seq, &row.from_status, &row.to_status, &row.actor, &row.detail, &at,
+        previous,
+        &row.id,
+        &row.order_id,
+        &seq,
+        &row.from_status,
+        &row.to_status,
+        &row.actor,
+        &row.detail,
+        &at,
     ];
     for member in members {
         digest.update(member.len().to_be_bytes());

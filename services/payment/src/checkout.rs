@@ -379,7 +379,8 @@ pub(crate) mod tests {
 
         let open = insert(&checkout, |_| {}).await;
         let document = Document { id: open.document_id.clone(), ..Default::default() };
-        let written = checkout.write(&document, draft(&checkout, &document), Some(open.clone())).await.unwrap();
+        let written =
+            checkout.write(&document, draft(&checkout, &document), Some(open.clone())).await.unwrap();
         let live = store::live_order(checkout.database.reader(), &open.document_id).await.unwrap();
         assert_eq!(live.map(|order| order.id), Some(written.id));
     }

@@ -75,8 +75,11 @@ impl Config {
             SHORTEST_LIFE_SECONDS..=LONGEST_LIFE_SECONDS,
         );
         let redis_url = settings.secret("REDIS_URL");
-        let retention =
-            settings.number("QUIRE_WEBHOOK_RETENTION_SECONDS", RETENTION_SECONDS, RETENTION_SECONDS..=u64::MAX >> 32);
+        let retention = settings.number(
+            "QUIRE_WEBHOOK_RETENTION_SECONDS",
+            RETENTION_SECONDS,
+            RETENTION_SECONDS..=u64::MAX >> 32,
+        );
         let every = settings.number("QUIRE_RECONCILE_SECONDS", 300, 5..=24 * 3600);
         let grace = settings.number("QUIRE_RECONCILE_GRACE_SECONDS", 60, 0..=24 * 3600);
         Some(Self {

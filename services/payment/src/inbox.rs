@@ -197,7 +197,8 @@ async fn on_payment(scene: &Scene<'_>, payment_id: &str, fact: &Fact) -> Result<
     let Some(payment) = payment else {
         return Ok(Applied::with(InboxStatus::Parked, "PAYMENT_UNKNOWN"));
     };
-    let mut order = store::lock_order(scene.txn, &payment.order_id).await?.ok_or(PaymentError::OrderNotFound)?;
+    let mut order =
+        store::lock_order(scene.txn, &payment.order_id).await?.ok_or(PaymentError::OrderNotFound)?;
     // Read again under the lock of its order, which all changes of a payment hold.
     let payment = payments::find(scene.txn, payment_id).await?.ok_or(PaymentError::PaymentNotFound)?;
     scene.learn(&mut order, payment, fact).await

@@ -159,11 +159,7 @@ pub async fn serve(
         gatekeeper,
         pricing: config.pricing,
         checkout: checkout.clone(),
-        webhook: Webhook {
-            inbox: inbox.clone(),
-            verifier: Verifier::new(config.webhook_secrets),
-            metrics,
-        },
+        webhook: Webhook { inbox: inbox.clone(), verifier: Verifier::new(config.webhook_secrets), metrics },
         orders: Orders { database: database.clone(), checkout: checkout.clone() },
         settlement,
         keys: keys.clone(),
@@ -180,8 +176,10 @@ pub async fn serve(
     background.spawn(reconcile::run(reconciler, config.reconcile_every, shutdown.clone()));
 
     let checked = database.clone();
-    let server =
-        Server::new(NAME, world, listener).metrics(&config.metrics).add(PaymentServiceServer::new(service)).ready(move || {
+    let server = Server::new(NAME, world, listener)
+        .metrics(&config.metrics)
+        .add(PaymentServiceServer::new(service))
+        .ready(move || {
             let database = checked.clone();
             async move { database.check::<PaymentMigrator>().await.map_err(|error| error.to_string()) }
         });

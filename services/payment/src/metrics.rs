@@ -45,11 +45,9 @@ impl PaymentMetrics {
             "Orders paid for longer than the grace and without a job, at the latest look",
             |latest| &latest.paid_without_job,
         );
-        gauge(
-            "job_without_payment",
-            "Jobs whose order was never paid, at the latest look",
-            |latest| &latest.job_without_payment,
-        );
+        gauge("job_without_payment", "Jobs whose order was never paid, at the latest look", |latest| {
+            &latest.job_without_payment
+        });
         gauge(
             "ledger_unbalanced",
             "Orders whose ledger entries do not sum to zero, at the latest look",

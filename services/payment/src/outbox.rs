@@ -30,9 +30,14 @@ const LONGEST_RARE_WAIT: Duration = Duration::from_secs(60 * 60);
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Task {
-    StartJob { user_id: String, pages: i32 },
+    StartJob {
+        user_id: String,
+        pages: i32,
+    },
     ReleaseDocument,
-    Refund { refund_id: String },
+    Refund {
+        refund_id: String,
+    },
     /// The money of an order went back while its job may run.
     CancelJob,
 }
@@ -235,7 +240,13 @@ pub(crate) async fn postpone(
     let Failure { error, key_spent, for_good } = failure;
     let dead = for_good && failures_before(row) + 1 >= MAX_REFUSALS;
     if dead || failures_before(row) >= MANY_ATTEMPTS {
-        tracing::error!(intent = row.intent, attempts = row.attempts, dead, error, "outbox task keeps failing");
+        tracing::error!(
+            intent = row.intent,
+            attempts = row.attempts,
+            dead,
+            error,
+            "outbox task keeps failing"
+        );
     } else {
         tracing::warn!(intent = row.intent, attempts = row.attempts, error, "outbox task failed");
     }

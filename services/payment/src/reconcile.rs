@@ -2,8 +2,8 @@
 //! and mended; a second run finds nothing.
 
 mod events;
-mod jobs;
 mod janitor;
+mod jobs;
 mod money;
 
 use std::time::Duration;

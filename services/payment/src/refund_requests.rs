@@ -189,10 +189,7 @@ fn check(request: &Request) -> Result<(), PaymentError> {
 }
 
 /// The order's own payment and what is left of it.
-async fn refundable(
-    txn: &DatabaseTransaction,
-    order: &Order,
-) -> Result<(payments::Row, i64), PaymentError> {
+async fn refundable(txn: &DatabaseTransaction, order: &Order) -> Result<(payments::Row, i64), PaymentError> {
     let paid = matches!(order.status, OrderStatus::Paid | OrderStatus::Delivered | OrderStatus::Quarantined);
     let payment_id = order.provider_payment_id.as_deref().filter(|_| paid);
     let payment_id = payment_id.ok_or(PaymentError::NotRefundable)?;
@@ -227,12 +224,7 @@ async fn approve_one(
 }
 
 /// A new try of a refund that failed at the provider, as a refund of its own. What was set aside for the first serves it.
-async fn again(
-    scene: &Scene<'_>,
-    order: &mut Order,
-    failed: Refund,
-    note: &str,
-) -> Result<(), PaymentError> {
+async fn again(scene: &Scene<'_>, order: &mut Order, failed: Refund, note: &str) -> Result<(), PaymentError> {
     let payment = refunds::payment_of(scene.txn, &failed).await?;
     if disputes::is_open(scene.txn, &payment.id).await? {
         return Err(PaymentError::Disputed);

@@ -46,11 +46,18 @@ pub(crate) struct Relay {
 /// What a task has brought about.
 enum Effect {
     Nothing,
-    JobStarted { job_id: String },
+    JobStarted {
+        job_id: String,
+    },
     /// What the provider says about the refunds of a payment.
-    Refunded { refund_id: String, words: Vec<ProviderRefund> },
+    Refunded {
+        refund_id: String,
+        words: Vec<ProviderRefund>,
+    },
     /// There is nothing left to refund.
-    NothingLeft { refund_id: String },
+    NothingLeft {
+        refund_id: String,
+    },
 }
 
 #[derive(Debug, thiserror::Error)]

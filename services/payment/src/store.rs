@@ -153,8 +153,7 @@ pub(crate) async fn serialize_on(txn: &DatabaseTransaction, id: &str) -> Result<
         return Ok(());
     }
     let sql = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))";
-    let statement =
-        sea_orm::Statement::from_sql_and_values(txn.get_database_backend(), sql, [id.into()]);
+    let statement = sea_orm::Statement::from_sql_and_values(txn.get_database_backend(), sql, [id.into()]);
     txn.execute_raw(statement).await.map(|_| ())
 }
 

@@ -60,7 +60,9 @@ fn decide_paid(order: &Order, payment: &Payment, known: bool) -> Decision {
     let contradiction = contradiction(order, payment);
     match (order.status, contradiction) {
         // Of a payment that is no longer the whole news, only what contradicts the quote is worth a look.
-        (OrderStatus::Quarantined, reason) => Decision::QuarantineEvent(reason.unwrap_or("ORDER_QUARANTINED")),
+        (OrderStatus::Quarantined, reason) => {
+            Decision::QuarantineEvent(reason.unwrap_or("ORDER_QUARANTINED"))
+        }
         (_, Some(reason)) if known => Decision::QuarantineEvent(reason),
         (_, None) if known => Decision::Nothing,
         (OrderStatus::Open | OrderStatus::Processing, Some(reason)) => {

@@ -83,8 +83,9 @@ fn is_code(word: &str) -> bool {
     word.split_once('-').is_some_and(|(left, right)| half(left) && half(right))
 }
 
-/// With plain line ends, and without quoted-printable (RFC 2045 section 6.7) if the mail is written in it.
-fn decoded(mail: &[u8]) -> String {
+/// The text of a mail, with plain line ends, and without quoted-printable (RFC 2045 section 6.7) if it is written in
+/// it.
+pub fn decoded(mail: &[u8]) -> String {
     let text = String::from_utf8_lossy(mail).replace("\r\n", "\n");
     if !text.to_lowercase().contains("content-transfer-encoding: quoted-printable") {
         return text;

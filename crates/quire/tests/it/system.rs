@@ -11,6 +11,7 @@ use quire_serve::settings::Settings;
 use quire_testkit::{Backend, TestDatabase};
 use tempfile::TempDir;
 
+use crate::books::Books;
 use crate::customer::{Client, Customer};
 
 /// Of the webhooks; tests sign events with it.
@@ -76,6 +77,20 @@ impl System {
         let config = OperatorConfig::read(&mut settings, &common);
         settings.finish().unwrap();
         Operator::open(&config, World::system()).await.unwrap()
+    }
+
+    /// The program with this system's settings, for the commands of its operator.
+    pub fn command(&self) -> std::process::Command {
+        let mut command = std::process::Command::new(program());
+        command.envs(&self.settings).env("QUIRE_PAYMENT_URL", &self.embedded.urls.payment);
+        command
+    }
+
+    pub async fn books(&self) -> Books {
+        match self.settings.get("DATABASE_URL") {
+            None => Books::in_folder(self._folder.path()).await,
+            Some(url) => Books::at(url).await,
+        }
     }
 
     pub async fn stop(self) {

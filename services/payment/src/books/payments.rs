@@ -17,10 +17,7 @@ pub(crate) async fn find(connection: &impl ConnectionTrait, id: &str) -> Result<
     Entity::find_by_id(id).one(connection).await
 }
 
-pub(crate) async fn of_order(
-    connection: &impl ConnectionTrait,
-    order_id: &str,
-) -> Result<Vec<Model>, DbErr> {
+pub(crate) async fn of_order(connection: &impl ConnectionTrait, order_id: &str) -> Result<Vec<Model>, DbErr> {
     Entity::find().filter(Column::OrderId.eq(order_id)).all(connection).await
 }
 

@@ -56,10 +56,7 @@ pub(crate) async fn of_payment(
 }
 
 /// What is left of a payment to send back: neither sent, nor promised, nor lost in a dispute.
-pub(crate) async fn refundable(
-    connection: &impl ConnectionTrait,
-    payment: &Payment,
-) -> Result<i64, DbErr> {
+pub(crate) async fn refundable(connection: &impl ConnectionTrait, payment: &Payment) -> Result<i64, DbErr> {
     let rows = of_payment(connection, &payment.id).await?;
     let promised = sum(&rows, RefundStatus::Pending);
     let lost = disputes::lost(connection, &payment.id).await?;
@@ -279,11 +276,7 @@ fn plan(payment: &Payment, succeeded: i64) -> Move {
 }
 
 /// Moves the ledger up to what is known, and the order with it.
-async fn rebalance(
-    scene: &Scene<'_>,
-    order: &mut Order,
-    payment: Payment,
-) -> Result<(), PaymentError> {
+async fn rebalance(scene: &Scene<'_>, order: &mut Order, payment: Payment) -> Result<(), PaymentError> {
     let rows = of_payment(scene.txn, &payment.id).await?;
     let change = plan(&payment, sum(&rows, RefundStatus::Succeeded));
     let held = payment.held();
@@ -318,7 +311,10 @@ async fn rebalance(
     let columns = OrderColumns { refunded_minor: Set(change.target), ..Default::default() };
     let all = change.target >= payment.amount_minor;
     match order.status {
-        OrderStatus::Paid | OrderStatus::Delivered | OrderStatus::RefundPending | OrderStatus::Quarantined
+        OrderStatus::Paid
+        | OrderStatus::Delivered
+        | OrderStatus::RefundPending
+        | OrderStatus::Quarantined
             if all =>
         {
             end_work(scene, order).await?;
@@ -345,10 +341,8 @@ fn payment_columns(
     payment: &Payment,
     change: impl FnOnce(&mut crate::store::entity::payments::ActiveModel),
 ) -> crate::store::entity::payments::ActiveModel {
-    let mut columns = crate::store::entity::payments::ActiveModel {
-        id: Set(payment.id.clone()),
-        ..Default::default()
-    };
+    let mut columns =
+        crate::store::entity::payments::ActiveModel { id: Set(payment.id.clone()), ..Default::default() };
     change(&mut columns);
     columns
 }
@@ -398,8 +392,7 @@ pub(crate) async fn draw(
     amount_minor: i64,
 ) -> Result<i64, PaymentError> {
     let due = amount_minor.min((payment.due_minor - payment.drawn_minor).max(0));
-    let columns =
-        payment_columns(payment, |columns| columns.drawn_minor = Set(payment.drawn_minor + due));
+    let columns = payment_columns(payment, |columns| columns.drawn_minor = Set(payment.drawn_minor + due));
     Payments::update(columns).exec(scene.txn).await?;
     Ok(due)
 }

@@ -57,7 +57,13 @@ impl Checkout {
 
     /// The body of the provider request. The ids are in the metadata of the session and of the payment, since
     /// each kind of event shows only one of them.
-    fn session_form(&self, order_id: &str, document: &Document, quote: Quote, expires_at_seconds: i64) -> String {
+    fn session_form(
+        &self,
+        order_id: &str,
+        document: &Document,
+        quote: Quote,
+        expires_at_seconds: i64,
+    ) -> String {
         let back = |page: &str| {
             let base = self.public_url.as_str().trim_end_matches('/');
             format!("{base}/payment/{page}?order_id={order_id}")

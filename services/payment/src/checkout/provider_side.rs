@@ -6,7 +6,7 @@ use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 use super::{Checkout, Found};
 use crate::error::PaymentError;
 use crate::inbox::event::Notice;
-use crate::provider::{PaymentIntent, CheckoutSession, ProviderError};
+use crate::provider::{CheckoutSession, PaymentIntent, ProviderError};
 use crate::store;
 use crate::store::entity::orders::{self, Method, Model as Order};
 

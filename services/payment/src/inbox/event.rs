@@ -294,8 +294,7 @@ impl Refund {
         let own = self.metadata.as_ref().and_then(|metadata| metadata.get("refund_id")?.as_str());
         let refund_id = own.filter(|id| is_order_id(id)).map(str::to_owned);
         let currency = self.currency.to_ascii_uppercase();
-        let refund =
-            ProviderRefund { id: self.id, amount_minor: self.amount, currency, word, refund_id };
+        let refund = ProviderRefund { id: self.id, amount_minor: self.amount, currency, word, refund_id };
         Ok((payment, Fact::Refund(refund)))
     }
 }

@@ -95,7 +95,8 @@ mod tests {
             "id": format!("evt_{}", order.id), "type": "payment_intent.succeeded", "data": { "object": object },
         });
         let body = event.to_string().into_bytes();
-        let signature = quire_sandbox::signature::sign(SECRET, webhook.inbox.world.now().unix_seconds(), &body);
+        let signature =
+            quire_sandbox::signature::sign(SECRET, webhook.inbox.world.now().unix_seconds(), &body);
         webhook.handle(&body, Some(&signature)).await.unwrap()
     }
 

@@ -87,13 +87,13 @@ impl Run<'_> {
             let jobs = jobs.map_err(PaymentError::Peer)?;
             let Some(last) = jobs.last() else { return Ok(()) };
             after = last.order_id.clone();
-            let ids: Vec<&str> = jobs.iter().map(|job| job.order_id.as_str()).filter(|id| is_id(id)).collect();
+            let ids: Vec<&str> =
+                jobs.iter().map(|job| job.order_id.as_str()).filter(|id| is_id(id)).collect();
             let known = orders::Entity::find()
                 .filter(orders::Column::Id.is_in(ids))
                 .all(self.reconciler.database.reader())
                 .await?;
-            let known: HashMap<&str, &Order> =
-                known.iter().map(|order| (order.id.as_str(), order)).collect();
+            let known: HashMap<&str, &Order> = known.iter().map(|order| (order.id.as_str(), order)).collect();
             for job in &jobs {
                 if let Some(detail) = unpaid(known.get(job.order_id.as_str()).copied(), job) {
                     self.without_payment(job, known.get(job.order_id.as_str()).copied(), detail).await?;

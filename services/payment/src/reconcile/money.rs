@@ -1,9 +1,7 @@
 //! Orders and payments against what the provider says of them now, and the ledger against itself.
 
 use sea_orm::sea_query::{Expr, ExprTrait};
-use sea_orm::{
-    ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Statement,
-};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Statement};
 
 use super::{Finding, Kind, Run, Scope};
 use crate::apply::Scene;
@@ -63,9 +61,8 @@ impl Run<'_> {
                 .filter(PaymentColumn::At.gte(self.since()))
                 .filter(PaymentColumn::At.lte(self.settled_before()));
             if self.scope != Scope::Everything {
-                select = select.filter(
-                    Expr::col(PaymentColumn::DueMinor).gt(Expr::col(PaymentColumn::DrawnMinor)),
-                );
+                select = select
+                    .filter(Expr::col(PaymentColumn::DueMinor).gt(Expr::col(PaymentColumn::DrawnMinor)));
             }
             let page = select.order_by_asc(PaymentColumn::Id).limit(PAGE);
             let page = page.all(self.reconciler.database.reader()).await?;
@@ -101,9 +98,7 @@ impl Run<'_> {
             return Ok(());
         };
         let scene = Scene { txn: &txn, world: &self.reconciler.world, actor: "reconcile" };
-        let again = async || {
-            payments::find(&txn, &payment.id).await?.ok_or(PaymentError::PaymentNotFound)
-        };
+        let again = async || payments::find(&txn, &payment.id).await?.ok_or(PaymentError::PaymentNotFound);
         for word in words {
             scene.learn(&mut order, again().await?, &Fact::Refund(word)).await?;
         }
@@ -119,7 +114,8 @@ impl Run<'_> {
             GROUP BY order_id, currency HAVING SUM(amount_minor) <> 0";
         let rows = reader.query_all_raw(Statement::from_string(reader.get_database_backend(), sql)).await?;
         for row in rows {
-            let (order_id, subject): (String, String) = (row.try_get("", "order_id")?, row.try_get("", "currency")?);
+            let (order_id, subject): (String, String) =
+                (row.try_get("", "order_id")?, row.try_get("", "currency")?);
             let sum: i64 = row.try_get("", "sum")?;
             let (kind, detail) = (Kind::LedgerUnbalanced, format!("the entries sum to {sum}"));
             self.tell(Finding { kind, order_id, subject, detail, mended: false }).await;

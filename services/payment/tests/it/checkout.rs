@@ -7,9 +7,10 @@ use quire_proto::payment::v1 as pb;
 use quire_testkit::Backend;
 use tonic::Code;
 
+use crate::events::session_event;
 use crate::ledger::{count, tamper};
 use crate::peers::PAGES;
-use crate::stage::{Stage, session_event};
+use crate::stage::Stage;
 
 quire_testkit::on_both_databases!(
     a_price_is_told_and_pages_outside_the_bounds_are_refused,
@@ -69,7 +70,8 @@ async fn a_checkout_is_opened_at_the_provider_with_the_locked_price(backend: Bac
     let dearer = stage.start_with(&[("QUIRE_PRICE_PER_PAGE_MINOR", "99")]).await;
     let again = stage.checkout(&dearer.client, "document").await.unwrap();
     assert_eq!(again, order);
-    let without_token = pb::CreateCheckoutRequest { document_id: "document".to_owned(), ..Default::default() };
+    let without_token =
+        pb::CreateCheckoutRequest { document_id: "document".to_owned(), ..Default::default() };
     let status = server.client.clone().create_checkout(without_token).await.unwrap_err();
     assert_eq!(status.code(), Code::Unauthenticated);
 }

@@ -2,11 +2,15 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
+mod calls;
 mod checkout;
+mod concurrency;
 mod doors;
+mod events;
 mod ledger;
 mod orders;
 mod peers;
+mod redis;
 mod refund;
 mod relay;
 mod settle;

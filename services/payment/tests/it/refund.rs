@@ -12,9 +12,10 @@ use quire_testkit::Backend;
 use serde_json::json;
 use tokio::net::TcpListener;
 
+use crate::events::session_event;
 use crate::ledger::{balance, balances, count};
 use crate::settle::settle;
-use crate::stage::{Stage, session_event};
+use crate::stage::Stage;
 
 quire_testkit::on_both_databases!(a_refund_whose_key_is_used_up_goes_on_under_another);
 

@@ -4,8 +4,9 @@ use quire_proto::payment::v1 as pb;
 use quire_testkit::Backend;
 use serde_json::json;
 
+use crate::events::session_event;
 use crate::ledger::{count, tamper};
-use crate::stage::{Stage, session_event};
+use crate::stage::Stage;
 
 quire_testkit::on_both_databases!(
     a_job_service_that_was_down_is_told_when_it_is_up,

@@ -19,10 +19,11 @@ use quire_proto::auth::v1::{SigningKey, SigningKeyState};
 use quire_proto::payment::v1 as pb;
 use quire_proto::payment::v1::payment_service_client::PaymentServiceClient;
 use quire_sandbox::{Sandbox, SandboxConfig, SandboxHandle};
+use quire_serve::metrics::Metrics;
 use quire_serve::settings::{Common, Settings};
 use quire_testkit::{Backend, TestDatabase};
 use secrecy::SecretString;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
@@ -36,6 +37,8 @@ pub type Client = PaymentServiceClient<Channel>;
 
 /// Waits end here; nothing is measured with it.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Between two looks at what is waited for: the machine has other things to do meanwhile.
+const LOOK: Duration = Duration::from_millis(5);
 pub const KID: &str = "test-key";
 const MASTER: &str = "a master secret for tests, 32 characters or more";
 
@@ -47,11 +50,13 @@ pub struct Stage {
     pub book: watch::Receiver<Book>,
     peers: Shared,
     peers_url: String,
+    /// Where servers that are started from now on find the job service.
+    pub job_url: String,
     signing: EncodingKey,
     master: MasterSecret,
     settings: HashMap<String, String>,
     bridge: Bridge,
-    http: reqwest::Client,
+    pub http: reqwest::Client,
     database: TestDatabase,
     /// The sandbox ends with the stage.
     shutdown: CancellationToken,
@@ -68,6 +73,7 @@ pub struct Server {
     pub client: Client,
     /// The address that the client calls.
     pub url: String,
+    metrics: Metrics,
     runtime: Option<Runtime>,
 }
 
@@ -75,6 +81,13 @@ impl Server {
     /// Ends the process, so to speak: nothing in it runs on.
     pub fn crash(mut self) {
         self.end();
+    }
+
+    /// Whether its metrics have this line, but for the names' common beginning.
+    pub fn measures(&self, line: &str) -> bool {
+        let text = self.metrics.text().unwrap();
+        let line = format!("quire_payment_{line}");
+        text.lines().any(|there| there == line)
     }
 
     fn end(&mut self) {
@@ -129,6 +142,7 @@ impl Stage {
             sandbox,
             book,
             peers,
+            job_url: peers_url.clone(),
             peers_url,
             signing: EncodingKey::from_ed_der(pkcs8.as_ref()),
             master,
@@ -147,6 +161,18 @@ impl Stage {
     }
 
     pub async fn start_with(&self, settings: &[(&str, &str)]) -> Server {
+        self.start_in(self.world.clone(), settings).await
+    }
+
+    /// As [`Self::start_with`], in another world: another clock, or places where something happens.
+    pub async fn start_in(&self, world: World, settings: &[(&str, &str)]) -> Server {
+        let server = self.start_unreached(world, settings).await;
+        self.bridge.0.lock().unwrap().clients.push(server.client.clone());
+        server
+    }
+
+    /// As [`Self::start_in`], but the provider's webhooks do not reach it.
+    pub async fn start_unreached(&self, world: World, settings: &[(&str, &str)]) -> Server {
         let mut values = self.settings.clone();
         values.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         let mut settings = Settings::from_map(values);
@@ -158,11 +184,12 @@ impl Stage {
             auth_url: self.peers_url.clone(),
             document_url: self.peers_url.clone(),
             payment_url: String::new(),
-            job_url: self.peers_url.clone(),
+            job_url: self.job_url.clone(),
         };
         let config = Config::read(&mut settings, &common);
         settings.finish().unwrap();
-        let (config, world) = (config.unwrap(), self.world.clone());
+        let config = config.unwrap();
+        let metrics = config.metrics.clone();
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -174,8 +201,7 @@ impl Stage {
         });
         let mut client = Client::new(quire_serve::client::channel(&url).unwrap());
         client.get_pricing(pb::GetPricingRequest {}).await.unwrap();
-        self.bridge.0.lock().unwrap().clients.push(client.clone());
-        Server { client, url, runtime: Some(runtime) }
+        Server { client, url, metrics, runtime: Some(runtime) }
     }
 
     /// The provider's webhooks no longer reach the servers started so far.
@@ -207,9 +233,21 @@ impl Stage {
                 if as_described(&order) {
                     return order;
                 }
+                tokio::time::sleep(LOOK).await;
             }
         };
         tokio::time::timeout(PATIENCE, asking).await.expect("the order gets there in time")
+    }
+
+    /// Looks until it is so.
+    pub async fn until(&self, what: &str, is_so: impl AsyncFn() -> bool) {
+        let looking = async {
+            while !is_so().await {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        let looked = tokio::time::timeout(PATIENCE, looking).await;
+        assert!(looked.is_ok(), "not so in time: {what}");
     }
 
     pub async fn order(&self, client: &Client, id: &str) -> pb::Order {
@@ -218,8 +256,7 @@ impl Stage {
     }
 
     pub async fn checkout(&self, client: &Client, document_id: &str) -> Result<pb::Order, Fault> {
-        let message =
-            pb::CreateCheckoutRequest { document_id: document_id.to_owned(), ..Default::default() };
+        let message = pb::CreateCheckoutRequest { document_id: document_id.to_owned(), ..Default::default() };
         let request = self.as_user("ada", message);
         let answer = client.clone().create_checkout(request).await;
         answer.map(|answer| answer.into_inner().order.unwrap()).map_err(|status| Fault::from(&status))
@@ -250,7 +287,15 @@ impl Stage {
 
     /// Delivers a signed event.
     pub async fn deliver(&self, client: &Client, event: &Value) -> Result<pb::HandleWebhookResponse, Status> {
-        let payload = event.to_string().into_bytes();
+        self.deliver_raw(client, event.to_string().into_bytes()).await
+    }
+
+    /// Delivers a signed body, byte for byte.
+    pub async fn deliver_raw(
+        &self,
+        client: &Client,
+        payload: Vec<u8>,
+    ) -> Result<pb::HandleWebhookResponse, Status> {
         let now = self.world.now().unix_seconds();
         let signature = quire_sandbox::signature::sign(DEVELOPMENT_WEBHOOK_SECRET, now, &payload);
         let request = pb::HandleWebhookRequest { payload, signature: Some(signature) };
@@ -296,33 +341,16 @@ impl Stage {
 
     /// A connection to the payment database, beside the service.
     pub async fn open_database(&self) -> Database {
-        let settings = quire_database::Settings {
+        quire_database::open(&self.database_settings()).await.unwrap()
+    }
+
+    pub fn database_settings(&self) -> quire_database::Settings {
+        quire_database::Settings {
             url: self.database.url().to_owned(),
             schema: "payment".to_owned(),
             max_connections: 2,
-        };
-        quire_database::open(&settings).await.unwrap()
+        }
     }
-}
-
-/// An event about a checkout session of an order.
-pub fn session_event(id: &str, kind: &str, order: &pb::Order, changes: Value) -> Value {
-    let total = order.total.as_ref().unwrap();
-    let session_id = order.checkout_url.rsplit('/').next().unwrap();
-    let mut session = json!({
-        "id": session_id,
-        "object": "checkout.session",
-        "status": "complete",
-        "payment_status": "paid",
-        "payment_intent": "pi_1",
-        "amount_total": total.amount_minor,
-        "currency": total.currency.to_lowercase(),
-        "metadata": { "order_id": order.id, "document_id": order.document_id },
-    });
-    for (name, value) in changes.as_object().unwrap() {
-        session[name] = value.clone();
-    }
-    json!({ "id": id, "object": "event", "type": kind, "data": { "object": session } })
 }
 
 /// Takes the provider's webhooks over HTTP, as the gateway does, and hands them to the servers in turn.

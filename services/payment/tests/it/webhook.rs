@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use quire_fault::{Fault, Kind};
-use quire_limit::SeenKeys;
 use quire_payment::config::DEVELOPMENT_WEBHOOK_SECRET;
 use quire_proto::payment::v1 as pb;
 use quire_sandbox::Behaviour;
@@ -11,11 +10,12 @@ use quire_sandbox::signature::sign;
 use quire_testkit::Backend;
 use serde_json::json;
 
+use crate::concurrency::three_replicas;
+use crate::events::session_event;
 use crate::ledger::{balance, balances, count};
-use crate::stage::{Server, Stage, session_event};
+use crate::stage::Stage;
 
 quire_testkit::on_both_databases!(
-    a_hundred_deliveries_of_one_event_start_one_job,
     three_kinds_of_events_in_any_order_and_number_start_one_job,
     a_delivery_without_a_good_signature_is_refused_and_changes_nothing,
     an_amount_or_currency_that_contradicts_the_quote_is_set_aside,
@@ -25,41 +25,7 @@ quire_testkit::on_both_databases!(
     a_payment_after_the_order_expired_goes_back,
     events_that_are_not_ours_are_stored_and_ignored,
     an_event_of_an_unknown_order_waits_for_it,
-    redis_may_forget_or_lie,
 );
-
-async fn three_replicas(stage: &Stage, settings: &[(&str, &str)]) -> Vec<Server> {
-    let mut servers = Vec::new();
-    for _ in 0..3 {
-        servers.push(stage.start_with(settings).await);
-    }
-    servers
-}
-
-async fn a_hundred_deliveries_of_one_event_start_one_job(backend: Backend) {
-    let stage = Stage::new(backend).await;
-    let servers = three_replicas(&stage, &[]).await;
-    let order = stage.checkout(&servers[0].client, "document").await.unwrap();
-    let event = session_event("evt_1", "checkout.session.completed", &order, json!({}));
-    let deliveries = (0..100).map(|place| stage.deliver(&servers[place % 3].client, &event));
-    let mut accepted = 0;
-    for answer in futures::future::join_all(deliveries).await {
-        match answer.unwrap().verdict() {
-            pb::WebhookVerdict::Accepted => accepted += 1,
-            verdict => assert_eq!(verdict, pb::WebhookVerdict::Duplicate),
-        }
-    }
-    assert_eq!(accepted, 1);
-    let order = stage.order_is(&servers[0].client, &order.id, |order| !order.job_id.is_empty()).await;
-    assert_eq!(order.status(), pb::OrderStatus::Paid);
-    let book = stage.book.borrow().clone();
-    assert_eq!(book.started.len(), 1);
-    assert_eq!((book.started[0].pages, book.started[0].user_id.as_str()), (12, "ada"));
-    assert_eq!(count(&stage, "inbox_events").await, 1);
-    assert_eq!(count(&stage, "outbox").await, 1);
-    assert_eq!(count(&stage, "ledger_entries").await, 2);
-    assert_eq!(count(&stage, "audit").await, 1);
-}
 
 async fn three_kinds_of_events_in_any_order_and_number_start_one_job(backend: Backend) {
     let stage = Stage::new(backend).await;
@@ -293,39 +259,4 @@ async fn an_event_of_an_unknown_order_waits_for_it(backend: Backend) {
     let again = stage.deliver(&server.client, &event).await.unwrap();
     assert_eq!(again.verdict(), pb::WebhookVerdict::Duplicate);
     assert_eq!(count(&stage, "inbox_events WHERE status = 'parked'").await, 1);
-}
-
-async fn redis_may_forget_or_lie(backend: Backend) {
-    let Some(redis) = quire_testkit::redis() else {
-        return;
-    };
-    let stage = Stage::new(backend).await;
-    let servers = three_replicas(&stage, &[("REDIS_URL", redis)]).await;
-    let order = stage.checkout(&servers[0].client, "document").await.unwrap();
-    // Test processes share the server, so the event's name is this test's own.
-    let id = format!("evt_{}", stage.world.id());
-    let event = session_event(&id, "checkout.session.completed", &order, json!({}));
-    // Redis says that it was seen, the database knows nothing: it must not be lost.
-    let seen = SeenKeys::connect(redis).await.unwrap();
-    seen.remember(&format!("webhook:{id}"), Duration::from_secs(600)).await;
-    assert!(seen.seen(&format!("webhook:{id}")).await);
-    let answer = stage.deliver(&servers[0].client, &event).await.unwrap();
-    assert_eq!(answer.verdict(), pb::WebhookVerdict::Accepted);
-    let deliveries = (0..30).map(|place| stage.deliver(&servers[place % 3].client, &event));
-    for answer in futures::future::join_all(deliveries).await {
-        assert_eq!(answer.unwrap().verdict(), pb::WebhookVerdict::Duplicate);
-    }
-    stage.order_is(&servers[0].client, &order.id, |order| !order.job_id.is_empty()).await;
-    assert_eq!(stage.book.borrow().started.len(), 1);
-
-    let away = stage.start_with(&[("REDIS_URL", "redis://127.0.0.1:1")]).await;
-    let other = stage.checkout(&away.client, "another document").await.unwrap();
-    let event = session_event(
-        &format!("{id}_2"),
-        "checkout.session.completed",
-        &other,
-        json!({ "payment_intent": "pi_2" }),
-    );
-    let answer = stage.deliver(&away.client, &event).await.unwrap();
-    assert_eq!(answer.verdict(), pb::WebhookVerdict::Accepted);
 }
