@@ -3,12 +3,14 @@
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::schema::{big_integer, boolean, integer, text, text_null};
 
+use crate::idempotency;
+
 pub struct DocumentMigrator;
 
 #[async_trait::async_trait]
 impl MigratorTrait for DocumentMigrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(FirstTables)]
+        vec![Box::new(FirstTables), Box::new(IdempotencyKeys)]
     }
 
     fn migration_table_name() -> DynIden {
@@ -39,6 +41,28 @@ impl MigrationTrait for FirstTables {
         manager.create_table(source_pages()).await?;
         manager.create_table(sections()).await?;
         manager.create_table(exports()).await
+    }
+}
+
+struct IdempotencyKeys;
+
+impl MigrationName for IdempotencyKeys {
+    fn name(&self) -> &str {
+        "m002_idempotency_keys"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for IdempotencyKeys {
+    fn use_transaction(&self) -> Option<bool> {
+        Some(true)
+    }
+
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        for statement in idempotency::TABLE {
+            manager.get_connection().execute_unprepared(statement).await?;
+        }
+        Ok(())
     }
 }
 

@@ -3,6 +3,7 @@
 
 pub mod auth;
 pub mod document;
+mod idempotency;
 pub mod job;
 pub mod payment;
 

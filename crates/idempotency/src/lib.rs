@@ -22,6 +22,8 @@ use quire_database::Database;
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{ColumnTrait, DbErr, EntityTrait, IntoActiveModel, QueryFilter};
+use tonic::Response;
+use tonic::metadata::MetadataValue;
 
 pub use call::Call;
 pub use error::IdempotencyError;
@@ -41,6 +43,20 @@ pub struct Keys {
 pub struct Answer<T> {
     pub message: T,
     pub replayed: bool,
+}
+
+/// Metadata that says that an answer is a repetition.
+pub const REPLAYED: &str = "idempotency-replayed";
+
+impl<T> Answer<T> {
+    /// As a gRPC answer, with [`REPLAYED`] if it is a repetition.
+    pub fn into_response(self) -> Response<T> {
+        let mut response = Response::new(self.message);
+        if self.replayed {
+            response.metadata_mut().insert(REPLAYED, MetadataValue::from_static("true"));
+        }
+        response
+    }
 }
 
 /// The right to answer under a key.

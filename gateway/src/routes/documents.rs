@@ -11,6 +11,7 @@ use serde_json::json;
 use crate::bearer::SignedIn;
 use crate::body::Body;
 use crate::error::ApiResult;
+use crate::idempotency::{self, IdempotencyKey};
 use crate::pages::Parameters;
 use crate::render;
 use crate::state::Shared;
@@ -22,6 +23,7 @@ const FIELDS: [&str; 6] = ["title", "topic", "language", "target_pages", "kind",
 pub(crate) async fn create(
     state: Shared,
     SignedIn { caller, .. }: SignedIn,
+    key: IdempotencyKey,
     mut body: Body,
 ) -> ApiResult<impl IntoResponse> {
     body.required("title");
@@ -29,15 +31,16 @@ pub(crate) async fn create(
     // With a field of the wrong shape nothing can be made, but the other fields are still checked, so that the
     // client learns of every mistake at once.
     let validate_only = !body.is_well_formed();
-    let request =
-        state.upstream.quick(&caller, pb::CreateDocumentRequest { spec: Some(spec), validate_only });
-    let answer = state.upstream.document.clone().create_document(request).await;
-    let answer = answer.map_err(|status| body.blame_with(status, &FIELDS))?.into_inner();
+    let message =
+        pb::CreateDocumentRequest { spec: Some(spec), validate_only, idempotency_key: key.0.clone() };
+    let answer = state.upstream.document.clone().create_document(state.upstream.quick(&caller, message)).await;
+    let answer = answer.map_err(|status| key.blame(body.blame_with(status, &FIELDS)))?;
     body.finish()?;
-    let document = answer.document.unwrap_or_default();
+    let replayed = idempotency::replayed(answer.metadata());
+    let document = answer.into_inner().document.unwrap_or_default();
     let location = HeaderValue::from_str(&format!("/api/v1/documents/{}", document.id));
     let location = location.unwrap_or(HeaderValue::from_static("/api/v1/documents"));
-    Ok((StatusCode::CREATED, [(LOCATION, location)], Json(render::document(&document))))
+    Ok((StatusCode::CREATED, replayed, [(LOCATION, location)], Json(render::document(&document))))
 }
 
 pub(crate) async fn list(

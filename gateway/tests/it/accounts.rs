@@ -162,7 +162,7 @@ async fn a_listed_origin_reads_the_limits_and_may_send_the_cookie() {
     assert_eq!(header(&answer, "access-control-allow-credentials"), "true");
     assert_eq!(
         header(&answer, "access-control-expose-headers"),
-        "ratelimit,ratelimit-policy,retry-after,x-request-id,x-quire-reason"
+        "ratelimit,ratelimit-policy,retry-after,idempotency-replayed,x-request-id,x-quire-reason"
     );
     let preflight = door.request(Method::OPTIONS, "/api/v1/auth/sessions/s1");
     let preflight = preflight.header("origin", "https://app.example");

@@ -70,6 +70,7 @@ async fn open_streams_and_the_age_of_the_revocations_are_shown() {
     let door = Door::open(&upstream.url, "streams", &[]).await;
     let ada = tokens::access("ada", Role::User);
     let open = "quire_gateway_event_streams_open";
+    door.request(Method::GET, "/livez").send().await.unwrap();
     assert!(value(&door, "quire_gateway_revocation_stream_age_seconds").is_some_and(|age| age >= 0.0));
     assert_eq!(value(&door, open), Some(0.0));
     let stream = door.request(Method::GET, "/api/v1/jobs/1/events").bearer_auth(&ada).send().await.unwrap();

@@ -2,6 +2,8 @@
 
 use sea_orm_migration::prelude::*;
 
+use crate::idempotency;
+
 pub(super) struct Books;
 
 impl MigrationName for Books {
@@ -12,7 +14,7 @@ impl MigrationName for Books {
 
 /// Plain SQL that both databases read alike. Times are microseconds since the Unix epoch, amounts are in the
 /// currency's minor unit.
-const STATEMENTS: [&str; 33] = [
+const STATEMENTS: [&str; 31] = [
     "ALTER TABLE orders ADD COLUMN method TEXT NOT NULL DEFAULT 'checkout'",
     "ALTER TABLE orders ADD COLUMN intent_id TEXT",
     "ALTER TABLE orders ADD COLUMN language TEXT NOT NULL DEFAULT ''",
@@ -71,19 +73,6 @@ const STATEMENTS: [&str; 33] = [
         closed_at BIGINT
     )",
     "CREATE INDEX disputes_of_payment ON disputes (payment_id)",
-    "CREATE TABLE idempotency_keys (
-        caller TEXT NOT NULL,
-        route TEXT NOT NULL,
-        key TEXT NOT NULL,
-        request_hash TEXT NOT NULL,
-        resource_id TEXT NOT NULL,
-        response TEXT,
-        epoch BIGINT NOT NULL,
-        lease_until BIGINT NOT NULL,
-        created_at BIGINT NOT NULL,
-        PRIMARY KEY (caller, route, key)
-    )",
-    "CREATE INDEX idempotency_keys_by_age ON idempotency_keys (created_at)",
     "ALTER TABLE inbox_events ADD COLUMN payment_id TEXT",
     "ALTER TABLE inbox_events ADD COLUMN attempts INTEGER NOT NULL DEFAULT 0",
     "ALTER TABLE inbox_events ADD COLUMN next_at BIGINT NOT NULL DEFAULT 0",
@@ -122,7 +111,7 @@ impl MigrationTrait for Books {
     }
 
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        for statement in STATEMENTS.into_iter().chain(SUMS) {
+        for statement in STATEMENTS.into_iter().chain(idempotency::TABLE).chain(SUMS) {
             manager.get_connection().execute_unprepared(statement).await?;
         }
         Ok(())

@@ -130,7 +130,7 @@ mod tests {
             world: world.clone(),
         };
         let asked = Asked { title: Some("On paper".to_owned()), ..Asked::default() };
-        let document = documents.create("ada", &asked).await.unwrap();
+        let document = documents.create(documents.world.id(), "ada", &asked).await.unwrap();
         let source = SourceRow {
             id: world.id(),
             document_id: document.id.clone(),

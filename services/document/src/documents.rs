@@ -12,6 +12,7 @@ use crate::store::{DocumentRow, Store};
 /// A change that meets another one starts anew this often.
 const ATTEMPTS: usize = 3;
 
+#[derive(Clone)]
 pub struct Documents {
     pub store: Store,
     pub files: Files,
@@ -20,15 +21,23 @@ pub struct Documents {
 }
 
 impl Documents {
-    /// Stores a new draft.
+    /// Stores a new draft under an id. A second try with the same id finds the draft of the first.
     ///
     /// # Errors
     /// Every broken rule at once.
-    pub async fn create(&self, user_id: &str, asked: &Asked) -> Result<DocumentRow, DocumentError> {
+    pub async fn create(
+        &self,
+        id: String,
+        user_id: &str,
+        asked: &Asked,
+    ) -> Result<DocumentRow, DocumentError> {
         let spec = self.rules.create(asked).map_err(DocumentError::Invalid)?;
+        if let Some(known) = self.store.document(&id).await? {
+            return Ok(known);
+        }
         let now = self.world.now().unix_micros();
         let row = DocumentRow {
-            id: self.world.id(),
+            id,
             user_id: user_id.to_owned(),
             title: spec.title,
             topic: spec.topic,

@@ -44,6 +44,8 @@ pub enum DocumentError {
     Interrupted,
     #[error("the document changes too often at the moment")]
     Busy,
+    #[error(transparent)]
+    Idempotency(#[from] quire_idempotency::IdempotencyError),
     #[error("the database failed")]
     Database(#[from] sea_orm::DbErr),
     #[error("the file store failed")]
@@ -101,6 +103,7 @@ impl DocumentError {
             Self::Interrupted => Fault::new(Kind::Cancelled, "UPLOAD_INTERRUPTED", message),
             Self::Busy => Fault::new(Kind::Unavailable, "DOCUMENT_BUSY", message)
                 .with_retry_after(std::time::Duration::from_secs(1)),
+            Self::Idempotency(error) => error.into(),
             Self::Database(_)
             | Self::Store(_)
             | Self::File(_)

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use quire_fault::Fault;
+use quire_idempotency::{Call, Keys};
 use quire_identity::Gatekeeper;
 use quire_proto::document::v1 as pb;
 use quire_proto::document::v1::document_service_server::DocumentService;
@@ -15,6 +16,7 @@ use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::documents::Documents;
+use crate::error::DocumentError;
 use crate::exports::{Exports, Wanted};
 use crate::orders::Orders;
 use crate::outline::Outlines;
@@ -28,6 +30,7 @@ const JOB: &str = "background-job";
 
 pub struct Grpc {
     pub gatekeeper: Gatekeeper,
+    pub keys: Keys,
     pub documents: Documents,
     pub orders: Orders,
     pub sources: Sources,
@@ -53,15 +56,20 @@ impl DocumentService for Grpc {
         request: Request<pb::CreateDocumentRequest>,
     ) -> Result<Response<pb::CreateDocumentResponse>, Status> {
         let user = self.user(request.metadata()).await?;
-        let request = request.into_inner();
+        let mut request = request.into_inner();
+        let key = std::mem::take(&mut request.idempotency_key);
+        let call = Call::new(&user, "create_document", &key, &request);
         let asked = convert::asked(request.spec);
-        let document = if request.validate_only {
+        if request.validate_only {
             self.documents.check(&asked)?;
-            None
-        } else {
-            Some(convert::document(&self.documents.create(&user, &asked).await?)?)
+            return Ok(Response::new(pb::CreateDocumentResponse { document: None }));
+        }
+        let documents = self.documents.clone();
+        let work = async move |id| {
+            let document = documents.create(id, &user, &asked).await?;
+            Ok(pb::CreateDocumentResponse { document: Some(convert::document(&document)?) })
         };
-        Ok(Response::new(pb::CreateDocumentResponse { document }))
+        Ok(self.keys.run::<_, DocumentError, _, _>(call, work).await?.into_response())
     }
 
     async fn get_document(

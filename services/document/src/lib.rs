@@ -31,6 +31,7 @@ use std::time::Duration;
 
 use quire_clock::World;
 use quire_database::{Database, DatabaseError};
+use quire_idempotency::Keys;
 use quire_identity::{Gatekeeper, MasterSecret, SecretError, ServiceIdentity};
 use quire_migrations::DocumentMigrator;
 use quire_proto::document::v1::document_service_server::DocumentServiceServer;
@@ -60,6 +61,9 @@ use writing::Writing;
 const NAME: &str = "document";
 /// A message may be this large: a section of a hundred pages is about one mebibyte of blocks.
 const MAX_MESSAGE_BYTES: usize = 16 * 1024 * 1024;
+/// Idempotency keys are kept for so long, as payment keeps its own by default.
+const KEY_RETENTION: Duration = Duration::from_secs(35 * 24 * 3600);
+const PRUNE_EVERY: Duration = Duration::from_secs(3600);
 /// Files without a row are removed at start when they are older than this.
 const ORPHAN_AGE: Duration = Duration::from_secs(3600);
 
@@ -120,9 +124,11 @@ pub async fn serve_with(
     let store = Store::new(database.clone());
     let files = Files::local(&config.data_dir.join("files")).map_err(folder)?;
     let spool = Spool::open(config.data_dir.join("incoming")).map_err(|error| folder(error.into()))?;
+    let keys = Keys::new(database.clone(), world.clone());
     let sweeper = tokio::spawn(sweep(store.clone(), files.clone(), spool.clone(), world.clone()));
+    let pruner = tokio::spawn(prune(keys.clone()));
     let metrics = config.metrics.clone();
-    let grpc = build(config, gatekeeper, (store, files, spool), &world);
+    let grpc = build(config, gatekeeper, keys, (store, files, spool), &world);
     let server = DocumentServiceServer::new(grpc).max_decoding_message_size(MAX_MESSAGE_BYTES);
     let checked = database.clone();
     let outcome = Server::new(NAME, world, listener)
@@ -132,12 +138,14 @@ pub async fn serve_with(
         .run(shutdown)
         .await;
     sweeper.abort();
+    pruner.abort();
     Ok(outcome?)
 }
 
 fn build(
     config: Config,
     gatekeeper: Gatekeeper,
+    keys: Keys,
     (store, files, spool): (Store, Files, Spool),
     world: &World,
 ) -> grpc::Grpc {
@@ -145,6 +153,7 @@ fn build(
     let writing = Arc::new(Writing { store: store.clone(), files: files.clone(), world: world.clone() });
     grpc::Grpc {
         gatekeeper,
+        keys,
         documents: Documents {
             store: store.clone(),
             files: files.clone(),
@@ -170,6 +179,16 @@ fn build(
 
 async fn ready(database: Database) -> Result<(), String> {
     database.check::<DocumentMigrator>().await.map_err(|error| error.to_string())
+}
+
+/// Drops idempotency keys that are older than anybody's retries.
+async fn prune(keys: Keys) {
+    loop {
+        if let Err(error) = keys.prune(KEY_RETENTION).await {
+            tracing::warn!(%error, "old idempotency keys cannot be dropped");
+        }
+        tokio::time::sleep(PRUNE_EVERY).await;
+    }
 }
 
 /// Removes what a process that was killed left between a file and its row.

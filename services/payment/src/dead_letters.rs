@@ -95,10 +95,11 @@ impl DeadLetters {
             What::Event => revive(&txn, &self.inbox.world, id).await?,
         };
         txn.commit().await?;
-        if redriven && what == What::Event {
-            if let Some(row) = store::event(self.database().reader(), id).await? {
-                retry::again(&self.inbox, &row).await?;
-            }
+        if redriven
+            && what == What::Event
+            && let Some(row) = store::event(self.database().reader(), id).await?
+        {
+            retry::again(&self.inbox, &row).await?;
         }
         self.inbox.wake.notify_one();
         Ok(redriven)

@@ -6,12 +6,12 @@ use std::pin::Pin;
 
 use futures::Stream;
 use quire_fault::{Rule, Violation};
-use quire_idempotency::{Answer, Call, Keys};
+use quire_idempotency::{Call, Keys};
 use quire_identity::Gatekeeper;
 use quire_proto::payment::v1 as pb;
 use quire_proto::payment::v1::payment_service_server::PaymentService;
 use tokio::sync::mpsc;
-use tonic::metadata::{MetadataMap, MetadataValue};
+use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
 
 use crate::checkout::Checkout;
@@ -29,8 +29,6 @@ use crate::store::entity::orders::Method;
 const SETTLERS: [&str; 1] = ["background-job"];
 /// The operator's own name, for commands at a terminal.
 const OPERATORS: [&str; 1] = ["operator"];
-/// Says that an answer is the repetition of an earlier one.
-const REPLAYED: &str = "idempotency-replayed";
 /// Findings on their way to whoever asked.
 const FINDINGS: usize = 64;
 
@@ -45,15 +43,6 @@ pub(crate) struct Grpc {
     pub(crate) refunds: RefundRequests,
     pub(crate) reconciler: Reconciler,
     pub(crate) dead_letters: DeadLetters,
-}
-
-/// The answer, marked when it is a repetition.
-fn answer<T>(answer: Answer<T>) -> Response<T> {
-    let mut response = Response::new(answer.message);
-    if answer.replayed {
-        response.metadata_mut().insert(REPLAYED, MetadataValue::from_static("true"));
-    }
-    response
 }
 
 impl Grpc {
@@ -97,7 +86,7 @@ impl PaymentService for Grpc {
             let order = checkout.create(&user.user_id, &request.document_id, Method::Checkout).await?;
             Ok(pb::CreateCheckoutResponse { order: Some(convert::order(order)) })
         };
-        Ok(answer(self.keys.run::<_, PaymentError, _, _>(call, work).await?))
+        Ok(self.keys.run::<_, PaymentError, _, _>(call, work).await?.into_response())
     }
 
     async fn create_intent(
@@ -119,7 +108,7 @@ impl PaymentService for Grpc {
         let order_id = kept.message.order.as_ref().map(|order| order.id.clone()).unwrap_or_default();
         let order = self.orders.get(&user.user_id, &order_id).await?;
         kept.message.client_secret = self.checkout.client_secret(&order).await?;
-        Ok(answer(kept))
+        Ok(kept.into_response())
     }
 
     async fn handle_webhook(
@@ -187,7 +176,7 @@ impl PaymentService for Grpc {
             let refund = refunds.request(&user.user_id, id, wish).await?;
             Ok(pb::RequestRefundResponse { refund: Some(convert::refund(refund)) })
         };
-        Ok(answer(self.keys.run::<_, PaymentError, _, _>(call, work).await?))
+        Ok(self.keys.run::<_, PaymentError, _, _>(call, work).await?.into_response())
     }
 
     async fn list_refunds(

@@ -133,7 +133,7 @@ async fn a_broken_rule_comes_with_its_field(backend: Backend) {
     let mut documents = DocumentServiceClient::new(channel(&system.embedded.urls.document).await);
     let spec =
         DocumentSpec { title: Some("On paper".to_owned()), target_pages: Some(2), ..Default::default() };
-    let message = CreateDocumentRequest { spec: Some(spec), validate_only: false };
+    let message = CreateDocumentRequest { spec: Some(spec), validate_only: false, ..Default::default() };
 
     let anonymous = documents.create_document(message.clone()).await.unwrap_err();
     assert_eq!(anonymous.code(), Code::Unauthenticated);
@@ -148,7 +148,7 @@ async fn a_broken_rule_comes_with_its_field(backend: Backend) {
     assert_eq!((info.domain.as_str(), info.reason.as_str()), ("quire", "VALIDATION_FAILED"));
 
     let spec = DocumentSpec { target_pages: Some(3), ..message.spec.unwrap() };
-    let message = CreateDocumentRequest { spec: Some(spec), validate_only: false };
+    let message = CreateDocumentRequest { spec: Some(spec), validate_only: false, ..Default::default() };
     let made =
         documents.create_document(as_user(&ada, message)).await.unwrap().into_inner().document.unwrap();
     assert_eq!(ada.document(&made.id).await["target_pages"], 3);

@@ -71,6 +71,10 @@ async fn an_idempotency_key_answers_once_and_tells_what_is_wrong_about_it(backen
         let refused = post_with_key(&ada, path, &body, broken).await.with_status(422).json();
         assert_eq!(refused["detail"][0]["loc"], json!(["header", "Idempotency-Key"]), "{broken}");
     }
+    let spec = json!({ "title": "Once", "target_pages": 4 });
+    let document = post_with_key(&ada, "/documents", &spec, "key-1").await.with_status(201).json();
+    let again = post_with_key(&ada, "/documents", &spec, "key-1").await.with_status(201);
+    assert_eq!((again.header("idempotency-replayed"), again.json()), ("true", document));
     let bob = system.sign_in("bob@example.org").await;
     let theirs = json!({ "document_id": bob.short_document().await });
     let independent = post_with_key(&bob, path, &theirs, "key-1").await.with_status(201);
