@@ -28,8 +28,8 @@ ENV QUIRE_ENV=production \
 WORKDIR /data
 USER 65532:65532
 VOLUME ["/data"]
-# gateway, auth, document, payment, background-job, sandbox
-EXPOSE 8080 50051 50052 50053 50054 12111
+# gateway, auth, document, payment, background-job, sandbox; metrics where QUIRE_METRICS_LISTEN says so
+EXPOSE 8080 50051 50052 50053 50054 12111 9464
 # No HEALTHCHECK: the port depends on the role. See `quire probe` in docker-compose.yml.
 ENTRYPOINT ["/usr/local/bin/quire"]
 CMD ["serve"]

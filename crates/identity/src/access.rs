@@ -1,6 +1,7 @@
 //! Access tokens: their claims, and the one way to verify them.
 
 use quire_clock::Timestamp;
+use quire_fault::{Fault, Kind};
 use serde::{Deserialize, Serialize};
 
 use crate::token::{self, TokenKind};
@@ -53,6 +54,15 @@ pub struct UserCaller {
 impl UserCaller {
     pub fn is_admin(&self) -> bool {
         self.role == Role::Admin
+    }
+
+    /// # Errors
+    /// `PERMISSION_DENIED` for everybody but operators.
+    pub fn require_admin(&self) -> Result<(), Fault> {
+        if self.is_admin() {
+            return Ok(());
+        }
+        Err(Fault::new(Kind::Forbidden, "ADMIN_REQUIRED", "only an operator may do this"))
     }
 }
 

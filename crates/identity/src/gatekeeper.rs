@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use quire_clock::World;
 use quire_fault::{Fault, Kind};
+use quire_serve::metrics::Scope;
 use tokio_util::sync::CancellationToken;
 use tonic::metadata::MetadataMap;
 use tonic::transport::Channel;
@@ -81,6 +82,16 @@ impl Gatekeeper {
         let reporter = Reporter::start(authority.clone(), shutdown);
         gatekeeper.remote = Some(Remote { authority, standing, reporter });
         gatekeeper
+    }
+
+    /// Shows how long auth has been silent.
+    pub fn expose(&self, scope: &Scope) {
+        let Some(standing) = self.remote.as_ref().map(|remote| remote.standing.clone()) else { return };
+        scope.gauge(
+            "revocation_stream_age_seconds",
+            "Time since auth was last heard on its stream of revocations, or since the start",
+            move || standing.silent_for().as_secs_f64(),
+        );
     }
 
     /// The user whose access token the call carries.
@@ -186,11 +197,8 @@ impl Gatekeeper {
     /// As [`Self::user`], and `PERMISSION_DENIED` for other users.
     pub async fn admin(&self, metadata: &MetadataMap) -> Result<UserCaller, Fault> {
         let user = self.user(metadata).await?;
-        if user.is_admin() {
-            Ok(user)
-        } else {
-            Err(Fault::new(Kind::Forbidden, "ADMIN_REQUIRED", "only an operator may do this"))
-        }
+        user.require_admin()?;
+        Ok(user)
     }
 
     /// The service that calls, which must be one of `allowed`.

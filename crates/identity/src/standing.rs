@@ -30,6 +30,7 @@ pub(crate) enum Word {
 /// The revocations received so far.
 pub(crate) struct Standing {
     inner: RwLock<Inner>,
+    begun_at: Instant,
     changes: watch::Sender<()>,
 }
 
@@ -46,7 +47,7 @@ struct Inner {
 
 impl Standing {
     pub(crate) fn new() -> Self {
-        Self { inner: RwLock::default(), changes: watch::Sender::new(()) }
+        Self { inner: RwLock::default(), begun_at: Instant::now(), changes: watch::Sender::new(()) }
     }
 
     pub(crate) fn of(&self, caller: &UserCaller) -> Word {
@@ -71,6 +72,11 @@ impl Standing {
     /// When auth was last heard, be it only a sign of life.
     pub(crate) fn heard_at(&self) -> Option<Instant> {
         self.inner.read().unwrap_or_else(PoisonError::into_inner).heard_at
+    }
+
+    /// How long auth has not been heard.
+    pub(crate) fn silent_for(&self) -> Duration {
+        self.heard_at().unwrap_or(self.begun_at).elapsed()
     }
 
     /// Tells when revocations have come in.

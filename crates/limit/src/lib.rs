@@ -45,6 +45,7 @@ mod gate;
 mod keys;
 mod link;
 mod memory;
+mod metrics;
 mod parse;
 mod policy;
 mod redis;
@@ -56,9 +57,11 @@ mod tests;
 use std::sync::Arc;
 
 use quire_clock::World;
+use quire_serve::metrics::Scope;
 
 use crate::keys::Bucket;
 use crate::memory::Memory;
+use crate::metrics::Counts;
 use crate::redis::Redis;
 use crate::shared::Shared;
 
@@ -76,6 +79,8 @@ pub struct Limiter {
     backend: Backend,
     world: World,
     hash_key: [u8; 32],
+    /// `None`: nobody looks.
+    counts: Option<Counts>,
 }
 
 #[derive(Clone)]
@@ -90,7 +95,7 @@ impl Limiter {
     /// A limiter that counts in this process only.
     pub fn memory(world: World) -> Self {
         let hash_key = world.bytes();
-        Self { backend: Backend::Memory(Arc::default()), world, hash_key }
+        Self { backend: Backend::Memory(Arc::default()), world, hash_key, counts: None }
     }
 
     /// A limiter that counts in Redis. Waits at most two seconds for Redis; if it does not answer, the process
@@ -104,7 +109,19 @@ impl Limiter {
 
     fn on(redis: Redis, world: World, hash_key: [u8; 32]) -> Self {
         let shared = Shared::new(redis, world.clone());
-        Self { backend: Backend::Redis(Arc::new(shared)), world, hash_key }
+        Self { backend: Backend::Redis(Arc::new(shared)), world, hash_key, counts: None }
+    }
+
+    /// Shows what it decides from now on, and whether Redis is out of reach.
+    pub fn exposed(mut self, scope: &Scope) -> Self {
+        self.counts = Some(Counts::new(scope));
+        let backend = self.backend.clone();
+        let help = "1 while Redis is set but does not answer, so that this process limits by itself";
+        scope.gauge("limiter_degraded", help, move || match &backend {
+            Backend::Redis(shared) if !shared.is_up() => 1.0,
+            _ => 0.0,
+        });
+        self
     }
 
     /// Counts one call on `route`, if every policy that applies to it allows it.
@@ -114,13 +131,17 @@ impl Limiter {
             // Nothing limits this call.
             return Decision::of(route, &[], Source::Local);
         }
-        match &self.backend {
+        let decision = match &self.backend {
             Backend::Redis(shared) => shared.check(route, &buckets).await,
             Backend::Memory(local) => {
                 let verdicts = local.check(route, &buckets, self.world.now());
                 Decision::of(route, &verdicts, Source::Local)
             }
+        };
+        if let Some(counts) = &self.counts {
+            counts.count(&decision);
         }
+        decision
     }
 
     /// How each policy stands for these keys. Counts nothing.

@@ -51,7 +51,7 @@ impl Link {
         let state = Mutex::new(State::Connecting);
         let shared = Arc::new(Shared { state, up: watch::Sender::new(false) });
         let link = Self { client, purpose, answer: ANSWER, retry: RETRY, shared };
-        match open(&link.client).await {
+        match open(&link.client, CONNECT).await {
             Some(connection) => link.shared.set_up(connection),
             None => {
                 tracing::warn!(purpose, "redis does not answer: going on without it");
@@ -85,6 +85,11 @@ impl Link {
         }
     }
 
+    /// Whether the next call will be asked of Redis.
+    pub(crate) fn is_up(&self) -> bool {
+        *self.shared.up.borrow()
+    }
+
     fn connection(&self) -> Option<MultiplexedConnection> {
         let mut state = self.shared.state();
         match &*state {
@@ -103,9 +108,9 @@ impl Link {
     /// Off the path of any call, so that a slow handshake delays nobody.
     fn reconnect(&self) {
         let (client, shared) = (self.client.clone(), self.shared.clone());
-        let (purpose, retry) = (self.purpose, self.retry);
+        let (purpose, retry, answer) = (self.purpose, self.retry, self.answer);
         tokio::spawn(async move {
-            match open(&client).await {
+            match open(&client, answer).await {
                 Some(connection) => {
                     tracing::info!(purpose, "redis answers again");
                     shared.set_up(connection);
@@ -162,14 +167,14 @@ impl Shared {
     }
 }
 
-/// A connection that has answered once.
-async fn open(client: &Client) -> Option<MultiplexedConnection> {
+/// A connection that has answered once, within `answer`: one that was left because it is slow must not come back
+/// only to make callers wait again.
+async fn open(client: &Client, answer: Duration) -> Option<MultiplexedConnection> {
     let config =
         AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT)).set_response_timeout(None);
-    let attempt = async {
-        let mut connection = client.get_multiplexed_async_connection_with_config(&config).await.ok()?;
-        redis::cmd("PING").query_async::<()>(&mut connection).await.ok()?;
-        Some(connection)
-    };
-    timeout(CONNECT, attempt).await.ok().flatten()
+    let connecting = client.get_multiplexed_async_connection_with_config(&config);
+    let mut connection = timeout(CONNECT, connecting).await.ok()?.ok()?;
+    let greeting = redis::cmd("PING");
+    timeout(answer, greeting.query_async::<()>(&mut connection)).await.ok()?.ok()?;
+    Some(connection)
 }

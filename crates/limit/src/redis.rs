@@ -38,6 +38,10 @@ impl Redis {
         })
     }
 
+    pub fn is_up(&self) -> bool {
+        self.link.is_up()
+    }
+
     /// Counts one call if all policies but the shadows allow it. `None` if Redis does not answer in time.
     pub async fn check<'a>(&self, route: &RouteLimit, buckets: &[Bucket<'a>]) -> Option<Vec<Verdict<'a>>> {
         let answer = self.run(&self.check, route, buckets).await?;

@@ -21,6 +21,10 @@ impl Shared {
         Self { redis, denials: Denials::new(world.clone()), local: Memory::default(), world }
     }
 
+    pub fn is_up(&self) -> bool {
+        self.redis.is_up()
+    }
+
     /// A remembered denial comes first, also while Redis does not answer: it is what Redis would say.
     pub async fn check(&self, route: &RouteLimit, buckets: &[Bucket<'_>]) -> Decision {
         let known = self.denials.known(route, buckets);

@@ -5,6 +5,7 @@ mod counting;
 mod denials;
 mod explain;
 mod give_back;
+mod metrics;
 mod outage;
 mod proxy;
 mod seen;

@@ -84,7 +84,9 @@ impl Trap {
             None => (place, 1),
             Some((point, time)) => (point, time.parse().ok().filter(|time| *time > 0)?),
         };
-        let part = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+        let part = |part: &str| {
+            !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+        };
         let named = point.contains('.') && point.split('.').all(part);
         named.then(|| Self { point: point.to_owned(), time, end })
     }

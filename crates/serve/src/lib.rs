@@ -1,4 +1,4 @@
-//! Telemetry, health, reflection, deadlines and drain: every process starts through it.
+//! Telemetry, metrics, health, reflection, deadlines and drain: every process starts through it.
 //!
 //! A service hands over its tonic service and a readiness check; what every server needs is added here once,
 //! so that it cannot be forgotten: grpc.health.v1 (NOT_SERVING until ready), reflection v1 and v1alpha,
@@ -9,6 +9,7 @@ pub mod client;
 pub mod grpc;
 mod health;
 pub mod http;
+pub mod metrics;
 pub mod settings;
 pub mod telemetry;
 

@@ -48,7 +48,7 @@ impl Backend {
                 let url = format!("sqlite://{}/test.db", folder.path().display());
                 TestDatabase { url, keep: Keep::Folder { _folder: folder } }
             }
-            Self::Postgres => create_postgres().await,
+            Self::Postgres => create_postgres("template0").await,
         }
     }
 }
@@ -57,6 +57,22 @@ impl TestDatabase {
     /// `sqlite://…` or `postgres://…`.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Another database with everything that is in this one. Nobody may be connected to this one meanwhile.
+    pub async fn copy(&self) -> Self {
+        match &self.keep {
+            Keep::Folder { _folder: folder } => {
+                let copy = Backend::Sqlite.create().await;
+                let Keep::Folder { _folder: target } = &copy.keep else { unreachable!("it is SQLite") };
+                for file in std::fs::read_dir(folder.path()).expect("the folder can be read") {
+                    let file = file.expect("the folder can be read");
+                    std::fs::copy(file.path(), target.path().join(file.file_name())).expect("there is room");
+                }
+                copy
+            }
+            Keep::Postgres { name, .. } => create_postgres(name).await,
+        }
     }
 }
 
@@ -79,7 +95,7 @@ impl Drop for TestDatabase {
     }
 }
 
-async fn create_postgres() -> TestDatabase {
+async fn create_postgres(template: &str) -> TestDatabase {
     static PLACES: OnceLock<Arc<Semaphore>> = OnceLock::new();
     let places = PLACES.get_or_init(|| Arc::new(Semaphore::new(AT_ONCE))).clone();
     let place = places.acquire_owned().await.expect("it is never closed");
@@ -90,7 +106,7 @@ async fn create_postgres() -> TestDatabase {
     let name = format!("quire_test_{seconds}_{random}");
     let connection = Database::connect(&server).await.expect("PostgreSQL answers");
     drop_left_overs(&connection, seconds).await;
-    let statement = format!("CREATE DATABASE \"{name}\" TEMPLATE template0");
+    let statement = format!("CREATE DATABASE \"{name}\" TEMPLATE \"{template}\"");
     connection.execute_unprepared(&statement).await.expect("a test database can be made");
     connection.close().await.expect("the connection closes");
     let (base, _) = server.rsplit_once('/').expect("a database address has a path");
@@ -131,4 +147,35 @@ fn server() -> Option<&'static str> {
         }
     });
     found.as_ref().map(|(url, _)| url.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn a_copy_has_what_was_there_and_is_its_own(backend: Backend) {
+        let first = backend.create().await;
+        let address = |database: &TestDatabase| match backend {
+            Backend::Sqlite => format!("{}?mode=rwc", database.url()),
+            Backend::Postgres => database.url().to_owned(),
+        };
+        let connection = Database::connect(address(&first)).await.unwrap();
+        connection.execute_unprepared("CREATE TABLE t (n INTEGER)").await.unwrap();
+        connection.execute_unprepared("INSERT INTO t VALUES (1)").await.unwrap();
+        connection.close().await.unwrap();
+
+        let second = first.copy().await;
+        let connection = Database::connect(address(&second)).await.unwrap();
+        connection.execute_unprepared("INSERT INTO t VALUES (2)").await.unwrap();
+        let count = async |connection: &sea_orm::DatabaseConnection| {
+            let sql = "SELECT count(*) AS rows FROM t";
+            let statement = Statement::from_string(connection.get_database_backend(), sql);
+            connection.query_one_raw(statement).await.unwrap().unwrap().try_get::<i64>("", "rows").unwrap()
+        };
+        assert_eq!(count(&connection).await, 2);
+        let connection = Database::connect(address(&first)).await.unwrap();
+        assert_eq!(count(&connection).await, 1);
+    }
+
+    crate::on_both_databases!(a_copy_has_what_was_there_and_is_its_own);
 }

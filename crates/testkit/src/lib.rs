@@ -7,11 +7,17 @@
 
 mod database;
 pub mod doors;
+mod lying_redis;
 mod private;
+mod process;
 mod redis_server;
+mod valve;
 
 pub use database::{Backend, TestDatabase};
+pub use lying_redis::{Lie, LyingRedis};
+pub use process::Process;
 pub use redis_server::redis;
+pub use valve::Valve;
 
 /// Generates every test twice: on SQLite, and on PostgreSQL. A test is an `async fn(Backend)`.
 ///

@@ -8,6 +8,7 @@ use std::time::Duration;
 use lettre::message::Mailbox;
 use quire_identity::MasterSecret;
 use quire_limit::{By, RouteLimit};
+use quire_serve::metrics::Metrics;
 use quire_serve::settings::{Common, Settings, is_published};
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
@@ -49,6 +50,8 @@ pub struct Config {
     pub admins: Arc<HashSet<String>>,
     pub mail_from: Mailbox,
     pub mail: MailRoute,
+    /// Where is counted; unless it is replaced, nobody sees it.
+    pub metrics: Metrics,
     /// Set by [`Config::show_links`], in development only.
     pub(crate) console: Option<Console>,
     production: bool,
@@ -99,6 +102,7 @@ impl Config {
             admins: Arc::new(read_admins(settings)),
             mail_from: read_sender(settings),
             mail: read_mail_route(settings, common, production),
+            metrics: Metrics::default(),
             console: None,
             production,
         }

@@ -1,4 +1,4 @@
-//! What is no longer needed, deleted now and then: old audit rows, links, ended sessions.
+//! What is no longer needed, deleted now and then: old audit rows, links, ended sessions, alerts that were given up.
 
 use std::time::Duration;
 
@@ -18,6 +18,8 @@ const PAUSE: Duration = Duration::from_secs(3600);
 const KEEP_LINKS: Duration = Duration::from_secs(86_400);
 /// So long after its absolute end does a session still recognise its own tokens.
 const KEEP_SESSIONS: Duration = Duration::from_secs(30 * 86_400);
+/// So long is an alert kept that could not be sent, for whoever asks why none came.
+const KEEP_ALERTS: Duration = Duration::from_secs(30 * 86_400);
 
 pub struct Janitor {
     pub writer: Writer,
@@ -44,8 +46,8 @@ impl Janitor {
     async fn clean_up(&self) -> Result<(), AuthError> {
         let now = self.world.now();
         let rows = audit::prune(&self.writer, now.minus(self.audit_retention)).await?;
-        let (links, sessions) = self.writer.commit(Forget { now }).await?;
-        tracing::debug!(rows, links, sessions, "cleaned up");
+        let [links, sessions, alerts] = self.writer.commit(Forget { now }).await?;
+        tracing::debug!(rows, links, sessions, alerts, "cleaned up");
         // Kept apart from the database, the head shows later whether the end of the log was cut off.
         let head = store::head(self.database.reader()).await?;
         tracing::info!(seq = head.seq, hash = head.hash, "head of the audit log");
@@ -59,11 +61,12 @@ struct Forget {
 
 #[async_trait]
 impl Change for Forget {
-    type Outcome = (u64, u64);
+    type Outcome = [u64; 3];
 
-    async fn apply(&self, step: &mut Step<'_>) -> Result<(u64, u64), DbErr> {
+    async fn apply(&self, step: &mut Step<'_>) -> Result<[u64; 3], DbErr> {
         let links = store::forget_links(step.connection, self.now.minus(KEEP_LINKS)).await?;
         let sessions = store::forget_sessions(step.connection, self.now.minus(KEEP_SESSIONS)).await?;
-        Ok((links, sessions))
+        let alerts = store::forget_alerts(step.connection, self.now.minus(KEEP_ALERTS)).await?;
+        Ok([links, sessions, alerts])
     }
 }

@@ -4,6 +4,7 @@
 //! keys (`ListSigningKeys`) and follow its stream of revocations. Nothing that could be replayed is stored: links
 //! and codes are kept as hashes, refresh tokens as a generation counter, private keys sealed.
 
+mod alerts;
 mod audit;
 mod change;
 mod config;
@@ -14,6 +15,7 @@ mod janitor;
 mod keys;
 mod magic_links;
 mod mail;
+mod metrics;
 pub mod operator;
 mod page;
 mod revocations;
@@ -37,6 +39,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::alerts::Relay;
 use crate::audit::ChainKey;
 use crate::change::{Books, Writer};
 use crate::grpc::Grpc;
@@ -44,6 +47,7 @@ use crate::janitor::Janitor;
 use crate::keys::{Keyring, Seals};
 use crate::magic_links::{CodeKey, MagicLinks};
 use crate::mail::{Folder, Mailer, Post, PostParts, Smtp};
+use crate::metrics::AuthMetrics;
 use crate::revocations::Revocations;
 use crate::sessions::Sessions;
 use crate::tokens::Tokens;
@@ -105,6 +109,8 @@ pub async fn serve(
         }
         None => Limiter::memory(world.clone()),
     };
+    let scope = config.metrics.scope("auth");
+    let (limiter, metrics) = (limiter.exposed(&scope), AuthMetrics::new(&scope));
     let mailer: Arc<dyn Mailer> = match &config.mail {
         MailRoute::Smtp(url) => Arc::new(Smtp::new(url)?),
         MailRoute::Folder(folder) => Arc::new(Folder::new(folder.clone())),
@@ -115,14 +121,24 @@ pub async fn serve(
     let (writer, writing) = Writer::start(books, announced.clone(), last.clone());
     let writing = tokio::spawn(writing);
     let parts = PostParts {
-        mailer,
+        mailer: mailer.clone(),
         from: config.mail_from.clone(),
         writer: writer.clone(),
         limiter: limiter.clone(),
         limit: config.link_limit.clone(),
         console: config.console.clone(),
+        metrics: metrics.clone(),
     };
     let (post, sending) = Post::start(parts, shutdown.clone());
+    let relay = Relay {
+        database: database.clone(),
+        world: world.clone(),
+        writer: writer.clone(),
+        mailer,
+        from: config.mail_from.clone(),
+        metrics: metrics.clone(),
+    };
+    let alerted = Arc::new(Notify::new());
 
     let sessions = Sessions {
         database: database.clone(),
@@ -130,7 +146,8 @@ pub async fn serve(
         writer: writer.clone(),
         tokens: Tokens::new(keyring.clone(), world.clone(), config.access_lifetime),
         lifetimes: config.sessions,
-        post: post.clone(),
+        alerted: alerted.clone(),
+        metrics: metrics.clone(),
         admins: config.admins.clone(),
     };
     let links = MagicLinks {
@@ -143,6 +160,7 @@ pub async fn serve(
         lifetime: config.link_lifetime,
         codes: CodeKey::new(&master),
         sign_in_url: config.sign_in_url.clone(),
+        metrics,
     };
     let revocations =
         Revocations::new(database.clone(), world.clone(), config.access_lifetime, shutdown.clone());
@@ -154,6 +172,7 @@ pub async fn serve(
     };
     let mut tasks = JoinSet::new();
     tasks.spawn(sending);
+    tasks.spawn(relay.run(alerted, shutdown.clone()));
     tasks.spawn(revocations.clone().keep(keyring.clone(), writer.clone(), announced));
     tasks.spawn(janitor.run(shutdown.clone()));
 
@@ -172,6 +191,7 @@ pub async fn serve(
     let served = Server::new("auth", world, listener)
         .add(AuthServiceServer::new(service))
         .ready(move || is_ready(ready.clone(), keyring.clone()))
+        .metrics(&config.metrics)
         .run(shutdown.clone())
         .await;
     // A server that broke by itself must not leave the others running.

@@ -19,6 +19,7 @@ use sha2::{Digest, Sha256};
 use crate::change::Writer;
 use crate::email::Email;
 use crate::mail::Post;
+use crate::metrics::AuthMetrics;
 use crate::sessions::Sessions;
 use crate::store::user;
 use crate::tokens::TokenPair;
@@ -38,6 +39,7 @@ pub struct MagicLinks {
     pub codes: CodeKey,
     /// The page that reads the token out of the fragment.
     pub sign_in_url: String,
+    pub metrics: AuthMetrics,
 }
 
 /// A link on its way.

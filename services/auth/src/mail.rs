@@ -12,7 +12,7 @@ use quire_clock::Timestamp;
 
 pub use folder::Folder;
 pub use letter::{Letter, SignIn};
-pub use post::{Post, PostParts};
+pub use post::{Outgoing, Post, PostParts};
 pub use smtp::{Smtp, SmtpUrlError};
 
 /// Shows one line to whoever started the process. Set in development only: the line holds a sign-in link.

@@ -13,10 +13,11 @@ use quire_clock::{Timestamp, World};
 use quire_database::Database;
 use quire_fault::{Rule, Violation};
 use quire_identity::{Origin, Role, UserCaller};
+use tokio::sync::Notify;
 
 use crate::change::Writer;
 use crate::error::AuthError;
-use crate::mail::Post;
+use crate::metrics::AuthMetrics;
 use crate::store::{self, session, user};
 use crate::tokens::Tokens;
 
@@ -47,7 +48,9 @@ pub struct Sessions {
     pub writer: Writer,
     pub tokens: Tokens,
     pub lifetimes: Lifetimes,
-    pub post: Post,
+    /// Wakes the relay of mails to owners.
+    pub alerted: Arc<Notify>,
+    pub metrics: AuthMetrics,
     /// Addresses of operators, trimmed and in lower case.
     pub admins: Arc<HashSet<String>>,
 }

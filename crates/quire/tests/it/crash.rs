@@ -1,77 +1,18 @@
 //! The process is killed in the middle, without a word, and started again on the same folder.
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use crate::customer::{Client, Customer, text};
+use crate::customer::{Customer, text};
 use crate::provider::{Told, signed};
 use crate::samples;
-use crate::system;
+use crate::serving::{Serving, said};
 use crate::wait::eventually;
 
 /// Long enough that most of the work lies after the first section.
 const PAGES: i64 = 40;
-
-/// `quire serve` as a process of its own.
-struct Process {
-    child: Child,
-    client: Client,
-}
-
-impl Process {
-    async fn start(folder: &Path) -> Self {
-        let addresses = folder.join("addresses.json");
-        // Of the process before, which had other ports.
-        let _ = std::fs::remove_file(&addresses);
-        let log = File::options().create(true).append(true).open(folder.join("test.log")).unwrap();
-        let mut child = Command::new(system::program())
-            .arg("serve")
-            .env_clear()
-            .envs(system::relaxed())
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .env("QUIRE_DATA_DIR", folder)
-            .env("QUIRE_FREE_PORTS", "true")
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        let read = || {
-            let ended = child.try_wait().unwrap();
-            assert!(ended.is_none(), "quire ended: {ended:?}\n{}", said(folder));
-            let written = std::fs::read(&addresses).ok();
-            let written =
-                written.map(|bytes| serde_json::from_slice::<HashMap<String, String>>(&bytes).unwrap());
-            std::future::ready(written)
-        };
-        let urls = eventually("quire serve is ready", read).await;
-        let client = Client::new(&urls["gateway"], folder.join("mail"));
-        Self { child, client }
-    }
-
-    /// SIGKILL: nothing is cleaned up.
-    fn kill(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// The end of what the process has said.
-fn said(folder: &Path) -> String {
-    let log = std::fs::read_to_string(folder.join("test.log")).unwrap_or_default();
-    let lines: Vec<&str> = log.lines().collect();
-    lines[lines.len().saturating_sub(20)..].join("\n")
-}
 
 /// A long PDF that is too large for the repository, where there is one.
 fn long_source() -> Option<PathBuf> {
@@ -89,7 +30,7 @@ async fn written_at(customer: &Customer, document: &str) -> HashMap<String, Valu
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_job_goes_on_after_a_kill_and_writes_no_section_twice() {
     let folder = tempfile::tempdir().unwrap();
-    let before = Process::start(folder.path()).await;
+    let before = Serving::start(folder.path(), &HashMap::new()).await;
     let ada = before.client.sign_in("ada@example.org").await;
     let document = ada.create_document(&json!({ "title": "A long one", "target_pages": 12 })).await;
     for name in samples::ALL {
@@ -111,7 +52,7 @@ async fn a_job_goes_on_after_a_kill_and_writes_no_section_twice() {
     assert!(!kept.is_empty());
     before.kill();
 
-    let after = Process::start(folder.path()).await;
+    let after = Serving::start(folder.path(), &HashMap::new()).await;
     let ada = Customer { client: after.client.clone(), ..ada };
     let cursor = seen.last().unwrap().id;
     let rest = ada.follow(&job, cursor).await;
@@ -151,7 +92,7 @@ async fn a_job_goes_on_after_a_kill_and_writes_no_section_twice() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_payment_that_was_acknowledged_survives_a_kill() {
     let folder = tempfile::tempdir().unwrap();
-    let before = Process::start(folder.path()).await;
+    let before = Serving::start(folder.path(), &HashMap::new()).await;
     let ada = before.client.sign_in("ada@example.org").await;
     let document = ada.short_document().await;
     let order = ada.checkout(&document).await;
@@ -159,7 +100,7 @@ async fn a_payment_that_was_acknowledged_survives_a_kill() {
     before.client.webhook(event.clone(), Some(&signed(&event))).await.with_status(200);
     before.kill();
 
-    let after = Process::start(folder.path()).await;
+    let after = Serving::start(folder.path(), &HashMap::new()).await;
     let ada = Customer { client: after.client.clone(), ..ada };
     let job = ada.job_of(&text(&order["id"])).await;
     let last = ada.follow(&job, 0).await.pop().unwrap();

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use quire::attack::decoded;
+
 use crate::wait::eventually;
 
 /// The mails that are there now.
@@ -34,28 +36,4 @@ pub fn token(mail: &str) -> String {
 pub fn code(mail: &str) -> String {
     let is_code = |line: &&str| line.len() == 9 && line.as_bytes()[4] == b'-';
     mail.lines().find(is_code).unwrap_or_else(|| panic!("no code in the mail: {mail}")).to_owned()
-}
-
-/// Undoes quoted-printable (RFC 2045 section 6.7), if the mail is written in it.
-fn decoded(mail: &[u8]) -> String {
-    let text = String::from_utf8_lossy(mail).replace("\r\n", "\n");
-    if !text.to_lowercase().contains("content-transfer-encoding: quoted-printable") {
-        return text;
-    }
-    let joined = text.replace("=\n", "");
-    let mut pieces = joined.split('=');
-    let mut plain = pieces.next().unwrap_or_default().to_owned();
-    for piece in pieces {
-        match piece.get(..2).and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
-            Some(byte) => {
-                plain.push(char::from(byte));
-                plain.push_str(&piece[2..]);
-            }
-            None => {
-                plain.push('=');
-                plain.push_str(piece);
-            }
-        }
-    }
-    plain
 }

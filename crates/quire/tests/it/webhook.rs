@@ -22,7 +22,7 @@ quire_testkit::on_both_databases!(
 const DELIVERIES: usize = 60;
 
 /// Delivers them all at the same time; the verdicts.
-async fn deliver(system: &System, bodies: Vec<Vec<u8>>) -> Vec<String> {
+pub async fn deliver(system: &System, bodies: Vec<Vec<u8>>) -> Vec<String> {
     let mut deliveries = JoinSet::new();
     for body in bodies {
         let client = system.client.clone();

@@ -1,8 +1,9 @@
-//! The layer around every gRPC call: request id, trace context, one log line.
+//! The layer around every gRPC call: request id, trace context, one log line, one count.
 
 use std::any::Any;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::HeaderValue;
@@ -11,17 +12,19 @@ use tonic::body::Body;
 use tower::{Layer, Service};
 use tracing::Instrument;
 
+use super::calls::Calls;
 use crate::call::{self, Call};
 
 #[derive(Clone)]
 pub(crate) struct CallLayer {
     service: &'static str,
     world: World,
+    calls: Arc<Calls>,
 }
 
 impl CallLayer {
-    pub(crate) fn new(service: &'static str, world: World) -> Self {
-        Self { service, world }
+    pub(crate) fn new(service: &'static str, world: World, calls: Calls) -> Self {
+        Self { service, world, calls: Arc::new(calls) }
     }
 }
 
@@ -75,6 +78,7 @@ where
             request_id = %call.request_id,
         );
         call.adopt(&span);
+        let counted = self.layer.calls.begin(request.uri().path());
         let started = self.layer.world.now();
         let world = self.layer.world.clone();
         let work = async move {
@@ -83,6 +87,7 @@ where
             if let Ok(answer) = &answer {
                 let status = answer.headers().get("grpc-status").and_then(|value| value.to_str().ok());
                 tracing::info!(grpc_status = status.unwrap_or("0"), millis, "answered");
+                counted.answered(status);
             }
             answer
         };

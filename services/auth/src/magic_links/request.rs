@@ -7,13 +7,15 @@ use quire_clock::Timestamp;
 use quire_fault::{Rule, Violation};
 use quire_identity::Origin;
 use sea_orm::DbErr;
+use secrecy::SecretString;
 
 use super::{MagicLinks, Requested, code, hash, mail_keys};
 use crate::audit::{self, Attempt};
 use crate::change::{Change, Refused, Step};
 use crate::email::Email;
 use crate::error::AuthError;
-use crate::mail::{Letter, SignIn};
+use crate::mail::{Letter, Outgoing, SignIn};
+use crate::metrics::{MailKind, MailOutcome};
 use crate::store::{self, magic_link};
 
 /// 32 bytes in base64url.
@@ -47,6 +49,7 @@ impl MagicLinks {
             }
         };
         let Some(place) = self.post.reserve() else {
+            self.metrics.mail(MailKind::SignIn, MailOutcome::Busy);
             self.refuse(origin, "MAIL_BUSY").await?;
             return Err(AuthError::MailBusy);
         };
@@ -56,6 +59,7 @@ impl MagicLinks {
             tracing::info!(policies = ?decision.shadowed, "a mail would have been refused");
         }
         if !decision.allowed {
+            self.metrics.mail(MailKind::SignIn, MailOutcome::Refused);
             self.refuse(origin, "MAIL_LIMIT").await?;
             return Err(AuthError::MailLimit { retry_after: decision.retry_after });
         }
@@ -80,16 +84,22 @@ impl MagicLinks {
                 return Err(error);
             }
         };
-        place.send(Letter::sign_in(SignIn {
-            id,
-            at: added.at,
-            to: email,
-            link: &format!("{}#token={token}", self.sign_in_url),
-            code: &code::shown(&code),
-            lifetime: self.lifetime,
+        let link = format!("{}#token={token}", self.sign_in_url);
+        let code = code::shown(&code);
+        let console = format!("sign-in link for {} (code {code}): {link}", email.as_str());
+        place.send(Outgoing {
+            letter: Letter::sign_in(SignIn {
+                id,
+                at: added.at,
+                to: email,
+                link: &link,
+                code: &code,
+                lifetime: self.lifetime,
+            }),
+            console: SecretString::from(console),
             user_id: added.user_id,
             origin: origin.clone(),
-        }));
+        });
         Ok(Requested { lifetime: self.lifetime, verifier })
     }
 

@@ -13,6 +13,9 @@ use crate::store::{self, session, user};
 
 /// Codes compared for one mail.
 const TRIES: i64 = 5;
+/// A good link on a device that did not ask for it: most likely a mail scanner that followed it and pressed the
+/// button.
+const VERIFIER_MISMATCH: &str = "VERIFIER_MISMATCH";
 
 /// What a person got by mail.
 #[derive(Debug, Clone, Copy)]
@@ -56,7 +59,12 @@ impl MagicLinks {
                 Ok(SignedIn { user, role, tokens })
             }
             Outcome::Blocked => Err(AuthError::UserBlocked),
-            Outcome::Invalid => Err(AuthError::LinkInvalid),
+            Outcome::Invalid(reason) => {
+                if reason == VERIFIER_MISMATCH {
+                    self.metrics.prefetches.inc();
+                }
+                Err(AuthError::LinkInvalid)
+            }
         }
     }
 }
@@ -80,7 +88,8 @@ struct Take {
 enum Outcome {
     SignedIn(Box<(user::Model, session::Model)>),
     Blocked,
-    Invalid,
+    /// Why, for the audit log.
+    Invalid(&'static str),
 }
 
 #[async_trait]
@@ -93,7 +102,7 @@ impl Change for Take {
             Ok(email) => email,
             Err(reason) => {
                 step.record(&self.origin, attempt, reason);
-                return Ok(Outcome::Invalid);
+                return Ok(Outcome::Invalid(reason));
             }
         };
         let fresh = user::Model {
@@ -128,9 +137,8 @@ impl Take {
                 if let Some(link) = spent {
                     return Ok(Ok(link.email));
                 }
-                // Most likely a mail scanner that followed the link and pressed the button.
                 let elsewhere = store::is_open_elsewhere(step.connection, token, step.now).await?;
-                Ok(Err(if elsewhere { "VERIFIER_MISMATCH" } else { "MAGIC_LINK_INVALID" }))
+                Ok(Err(if elsewhere { VERIFIER_MISMATCH } else { "MAGIC_LINK_INVALID" }))
             }
             Secret::Code(code) => {
                 let open = store::count_try(step.connection, &self.verifier_hash, TRIES, step.now).await?;

@@ -6,15 +6,13 @@ use lettre::Message;
 use lettre::message::header::{ContentTransferEncoding, ContentType};
 use lettre::message::{Body, Mailbox};
 use quire_clock::Timestamp;
-use quire_identity::Origin;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{Mail, MailError};
-use crate::audit;
 use crate::email::Email;
-use crate::store::{session, user};
+use crate::store::{alert, session, user};
 
-/// A mail on its way to its reader. Has no `Debug`: it may hold a link.
+/// A mail to its reader. Has no `Debug`: it may hold a link.
 pub struct Letter {
     pub id: String,
     at: Timestamp,
@@ -22,18 +20,9 @@ pub struct Letter {
     subject: &'static str,
     /// In ASCII, with lines that end in CRLF.
     text: SecretString,
-    /// For the audit log.
-    pub action: &'static str,
-    /// For the audit log; empty while there is no account.
-    pub user_id: String,
-    pub origin: Origin,
-    /// What a console shows in place of a mailbox.
-    pub console: Option<SecretString>,
-    /// Whether it was counted against the limits of its reader, and is given back if it cannot leave.
-    pub counted: bool,
 }
 
-/// A mail to sign in with.
+/// What a mail to sign in with is made of.
 pub struct SignIn<'a> {
     pub id: String,
     pub at: Timestamp,
@@ -41,14 +30,12 @@ pub struct SignIn<'a> {
     pub link: &'a str,
     pub code: &'a str,
     pub lifetime: Duration,
-    pub user_id: String,
-    pub origin: Origin,
 }
 
 impl Letter {
     /// The link and the code.
     pub fn sign_in(mail: SignIn<'_>) -> Self {
-        let SignIn { id, at, to, link, code, lifetime, user_id, origin } = mail;
+        let SignIn { id, at, to, link, code, lifetime } = mail;
         let minutes = lifetime.as_secs().div_ceil(60);
         let unit = if minutes == 1 { "minute" } else { "minutes" };
         let text = format!(
@@ -58,32 +45,15 @@ impl Letter {
              Either works once, for {minutes} {unit}.\r\n\
              If it was not you, do nothing, and give the code to nobody.\r\n"
         );
-        let console = format!("sign-in link for {} (code {code}): {link}", to.as_str());
-        Self {
-            id,
-            at,
-            to,
-            subject: "Your sign-in link",
-            text: SecretString::from(text),
-            action: audit::LINK_MAILED,
-            user_id,
-            origin,
-            console: Some(SecretString::from(console)),
-            counted: true,
-        }
+        Self { id, at, to, subject: "Your sign-in link", text: SecretString::from(text) }
     }
 
     /// Tells the owner of a session that it was ended because its refresh token came back. `None` if the address
     /// cannot be written to.
-    pub fn reuse(
-        id: String,
-        now: Timestamp,
-        user: &user::Model,
-        session: &session::Model,
-        origin: &Origin,
-    ) -> Option<Self> {
+    pub fn reuse(alert: &alert::Model, user: &user::Model, session: &session::Model) -> Option<Self> {
         let or_unknown = |text: &str| if text.is_empty() { "unknown".to_owned() } else { ascii(text) };
         let began = Timestamp::from_unix_micros(session.created_at).rfc3339();
+        let at = Timestamp::from_unix_micros(alert.happened_at);
         let text = format!(
             "A sign-in of yours to Quire was ended, because its refresh token was used a second time.\r\n\
              Either a program of yours kept an old token, or somebody has copied it.\r\n\r\n\
@@ -94,21 +64,16 @@ impl Letter {
             or_unknown(&session.name),
             or_unknown(&session.user_agent),
             or_unknown(&session.client_address),
-            or_unknown(&origin.user_agent),
-            now.rfc3339(),
-            or_unknown(&origin.client_address),
+            or_unknown(&alert.user_agent),
+            at.rfc3339(),
+            or_unknown(&alert.client_address),
         );
         Some(Self {
-            id,
-            at: now,
+            id: alert.id.clone(),
+            at,
             to: Email::parse(&user.email).ok()?,
             subject: "A sign-in of yours was ended",
             text: SecretString::from(text),
-            action: audit::REUSE_MAILED,
-            user_id: user.id.clone(),
-            origin: origin.clone(),
-            console: None,
-            counted: false,
         })
     }
 

@@ -1,7 +1,7 @@
-//! The queue between a request and its mail.
+//! The queue between a request for a link and its mail.
 //!
-//! It is kept in memory: a link's token exists in clear nowhere else, and must not be stored. A mail that is
-//! lost in a crash is asked for again by its reader.
+//! It is kept in memory, unlike alerts: the token of a link and its code exist in clear nowhere else, and must not be
+//! stored. A mail that is lost in a crash is asked for again by its reader.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,15 +10,16 @@ use lettre::message::Mailbox;
 use quire_identity::Origin;
 use quire_limit::{Limiter, RouteLimit};
 use sea_orm::DbErr;
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use crate::audit::Attempt;
+use crate::audit::{self, Attempt};
 use crate::change::{Change, Refused, Step, Writer};
 use crate::magic_links::mail_keys;
+use crate::metrics::{AuthMetrics, MailKind, MailOutcome};
 
 use super::{Console, Letter, Mail, MailError, Mailer};
 
@@ -31,12 +32,22 @@ const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(5)];
 /// After the shutdown, waiting mails have this long to leave.
 const DRAIN: Duration = Duration::from_secs(5);
 
-/// Takes letters. Cheap to clone.
+/// Takes sign-in mails. Cheap to clone.
 #[derive(Clone)]
-pub struct Post(mpsc::Sender<Letter>);
+pub struct Post(mpsc::Sender<Outgoing>);
 
 /// A place in the queue, held while the request is still being decided.
-pub struct Place<'a>(mpsc::Permit<'a, Letter>);
+pub struct Place<'a>(mpsc::Permit<'a, Outgoing>);
+
+/// A sign-in mail, counted against the limits of its reader, and what is known of whoever asked for it.
+pub struct Outgoing {
+    pub letter: Letter,
+    /// What a console shows in place of a mailbox.
+    pub console: SecretString,
+    /// For the audit log; empty while there is no account.
+    pub user_id: String,
+    pub origin: Origin,
+}
 
 /// What the sending side needs.
 pub struct PostParts {
@@ -46,6 +57,7 @@ pub struct PostParts {
     pub limiter: Limiter,
     pub limit: RouteLimit,
     pub console: Option<Console>,
+    pub metrics: AuthMetrics,
 }
 
 impl Post {
@@ -62,26 +74,26 @@ impl Post {
 }
 
 impl Place<'_> {
-    pub fn send(self, letter: Letter) {
-        self.0.send(letter);
+    pub fn send(self, mail: Outgoing) {
+        self.0.send(mail);
     }
 }
 
-async fn run(parts: Arc<PostParts>, mut letters: mpsc::Receiver<Letter>, shutdown: CancellationToken) {
+async fn run(parts: Arc<PostParts>, mut mails: mpsc::Receiver<Outgoing>, shutdown: CancellationToken) {
     let mut sending = Sending { parts, slots: Arc::new(Semaphore::new(AT_ONCE)), under_way: JoinSet::new() };
     loop {
         tokio::select! {
             () = shutdown.cancelled() => break,
-            letter = letters.recv() => match letter {
-                Some(letter) => sending.dispatch(letter).await,
+            mail = mails.recv() => match mail {
+                Some(mail) => sending.dispatch(mail).await,
                 None => break,
             },
         }
     }
-    letters.close();
+    mails.close();
     let rest = async {
-        while let Some(letter) = letters.recv().await {
-            sending.dispatch(letter).await;
+        while let Some(mail) = mails.recv().await {
+            sending.dispatch(mail).await;
         }
         while let Some(ended) = sending.under_way.join_next().await {
             report(ended);
@@ -92,7 +104,7 @@ async fn run(parts: Arc<PostParts>, mut letters: mpsc::Receiver<Letter>, shutdow
     }
 }
 
-/// Letters on their way.
+/// Mails on their way.
 struct Sending {
     parts: Arc<PostParts>,
     slots: Arc<Semaphore>,
@@ -101,15 +113,15 @@ struct Sending {
 
 impl Sending {
     /// Waits for a free slot, then sends beside the queue: one slow mail does not hold up the others.
-    async fn dispatch(&mut self, letter: Letter) {
+    async fn dispatch(&mut self, mail: Outgoing) {
         while let Some(ended) = self.under_way.try_join_next() {
             report(ended);
         }
         let slot = self.slots.clone().acquire_owned().await.expect("the semaphore is never closed");
         let parts = self.parts.clone();
-        let span = tracing::info_span!("mail", id = %letter.id, request_id = %letter.origin.request_id);
+        let span = tracing::info_span!("mail", id = %mail.letter.id, request_id = %mail.origin.request_id);
         let work = async move {
-            deliver(&parts, &letter).await;
+            deliver(&parts, &mail).await;
             drop(slot);
         };
         self.under_way.spawn(work.instrument(span));
@@ -123,24 +135,27 @@ fn report(ended: Result<(), JoinError>) {
     }
 }
 
-/// Sends one letter and records how it went.
-async fn deliver(parts: &PostParts, letter: &Letter) {
+/// Sends one mail and records how it went.
+async fn deliver(parts: &PostParts, mail: &Outgoing) {
     let shown = || {
-        if let (Some(console), Some(line)) = (&parts.console, &letter.console) {
-            console(line.expose_secret());
+        if let Some(console) = &parts.console {
+            console(mail.console.expose_secret());
         }
     };
-    let outcome = send(parts, letter, shown).await;
-    let (action, user_id, origin) = (letter.action, letter.user_id.clone(), letter.origin.clone());
+    let outcome = send(parts, &mail.letter, shown).await;
+    let (user_id, origin) = (mail.user_id.clone(), mail.origin.clone());
     let recorded = match &outcome {
-        Ok(()) => parts.writer.commit(Mailed { action, user_id, origin }).await,
+        Ok(()) => {
+            parts.metrics.mail(MailKind::SignIn, MailOutcome::Sent);
+            parts.writer.commit(Mailed { user_id, origin }).await
+        }
         Err(error) => {
             tracing::error!(error = %error, "a mail was given up");
-            if letter.counted {
-                // What never left must not keep its reader from asking again.
-                parts.limiter.give_back(&parts.limit, &mail_keys(&letter.to)).await;
-            }
-            parts.writer.commit(Refused { action, user_id, origin, reason: "MAIL_FAILED" }).await
+            parts.metrics.mail(MailKind::SignIn, MailOutcome::Failed);
+            // What never left must not keep its reader from asking again.
+            parts.limiter.give_back(&parts.limit, &mail_keys(&mail.letter.to)).await;
+            let (action, reason) = (audit::LINK_MAILED, "MAIL_FAILED");
+            parts.writer.commit(Refused { action, user_id, origin, reason }).await
         }
     };
     if let Err(error) = recorded {
@@ -149,7 +164,6 @@ async fn deliver(parts: &PostParts, letter: &Letter) {
 }
 
 struct Mailed {
-    action: &'static str,
     user_id: String,
     origin: Origin,
 }
@@ -159,7 +173,7 @@ impl Change for Mailed {
     type Outcome = ();
 
     async fn apply(&self, step: &mut Step<'_>) -> Result<(), DbErr> {
-        let attempt = Attempt { action: self.action, user_id: &self.user_id, ..Attempt::default() };
+        let attempt = Attempt { action: audit::LINK_MAILED, user_id: &self.user_id, ..Attempt::default() };
         step.record(&self.origin, attempt, "");
         Ok(())
     }
@@ -225,8 +239,6 @@ mod tests {
             link: "http://localhost/sign-in#token=x",
             code: "ABCD-2345",
             lifetime: Duration::from_secs(900),
-            user_id: String::new(),
-            origin: Origin::default(),
         });
         let mail = letter.compose(&"Quire <no-reply@example.org>".parse().unwrap()).unwrap();
         let mailer = Scripted(Mutex::new((outcomes, 0)));

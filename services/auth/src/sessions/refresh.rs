@@ -12,10 +12,11 @@ use quire_identity::{Origin, RefreshClaims};
 use sea_orm::DbErr;
 
 use super::{Lifetimes, Reason, Sessions};
+use crate::alerts;
 use crate::audit::{self, Attempt};
 use crate::change::{Change, Refused, Step};
 use crate::error::AuthError;
-use crate::mail::Letter;
+use crate::metrics::RefreshOutcome;
 use crate::store::{self, session};
 use crate::tokens::TokenPair;
 
@@ -34,6 +35,7 @@ impl Sessions {
                 reason: "REFRESH_TOKEN_INVALID",
             };
             self.writer.commit(refused).await?;
+            self.metrics.refresh(RefreshOutcome::Invalid);
             return Err(AuthError::RefreshInvalid);
         };
         let spend = Spend {
@@ -42,37 +44,25 @@ impl Sessions {
             signing_kid: self.tokens.signing_kid().await?,
             origin: origin.clone(),
         };
-        match self.writer.commit(spend).await? {
-            Outcome::Next(session) => {
+        let outcome = self.writer.commit(spend).await?;
+        self.world.reach("auth.refresh.committed");
+        self.metrics.refresh(outcome.counted_as());
+        match outcome {
+            Outcome::Rotated(session) | Outcome::Repeated(session) => {
                 let role = self.role_of(&session.user_id).await?;
                 self.tokens.mint(&session, role).await
             }
             Outcome::Ended => Err(AuthError::SessionEnded),
-            Outcome::Reused(session) => {
-                self.tell_owner(&session, origin).await;
+            Outcome::Reused => {
+                self.alerted.notify_one();
                 Err(AuthError::RefreshReused)
             }
             Outcome::Unknown => Err(AuthError::RefreshInvalid),
         }
     }
-
-    /// A mail to the owner of a session that was ended because its token came back. What fails here is logged: the
-    /// session has ended all the same.
-    async fn tell_owner(&self, session: &session::Model, origin: &Origin) {
-        let user = match store::user_by_id(self.database.reader(), &session.user_id).await {
-            Ok(Some(user)) => user,
-            Ok(None) => return,
-            Err(error) => return quire_fault::log_internal("auth", &error),
-        };
-        match (self.post.reserve(), Letter::reuse(self.world.id(), self.world.now(), &user, session, origin))
-        {
-            (Some(place), Some(letter)) => place.send(letter),
-            _ => tracing::warn!("an owner could not be told that a refresh token was used twice"),
-        }
-    }
 }
 
-/// One transaction: the rotation, or the revocation, and its audit row.
+/// One transaction: the rotation, or the revocation and the mail to the owner, and its audit rows.
 struct Spend {
     presented: RefreshClaims,
     lifetimes: Lifetimes,
@@ -80,13 +70,25 @@ struct Spend {
     origin: Origin,
 }
 
-/// What a refresh found.
+/// What a refresh found, with the row of the present generation.
 enum Outcome {
-    /// The row of the present generation.
-    Next(session::Model),
+    Rotated(session::Model),
+    Repeated(session::Model),
     Ended,
-    Reused(session::Model),
+    Reused,
     Unknown,
+}
+
+impl Outcome {
+    fn counted_as(&self) -> RefreshOutcome {
+        match self {
+            Self::Rotated(_) => RefreshOutcome::Rotated,
+            Self::Repeated(_) => RefreshOutcome::Repeated,
+            Self::Ended => RefreshOutcome::Ended,
+            Self::Reused => RefreshOutcome::Reused,
+            Self::Unknown => RefreshOutcome::Invalid,
+        }
+    }
 }
 
 #[async_trait]
@@ -107,7 +109,7 @@ impl Change for Spend {
             store::rotate_session(step.connection, id, generation, &self.signing_kid, step.now, idle).await?;
         if let Some(session) = rotated {
             step.record(&self.origin, attempt, "");
-            return Ok(Outcome::Next(session));
+            return Ok(Outcome::Rotated(session));
         }
         let session = store::session_by_id(step.connection, id).await?;
         let Some(session) = session.filter(|session| session.user_id == presented.sub) else {
@@ -115,25 +117,27 @@ impl Change for Spend {
             step.record(&self.origin, attempt, "REFRESH_TOKEN_INVALID");
             return Ok(Outcome::Unknown);
         };
-        let verdict = self.judge(session, step.now);
-        match &verdict {
+        match self.judge(session, step.now) {
             // Nothing is written to the row: both times are counted from the rotation and cannot be extended.
-            Verdict::Again(_, action) => drop(step.record(&self.origin, Attempt { action, ..attempt }, "")),
-            Verdict::Ended(reason) => drop(step.record(&self.origin, attempt, reason)),
-            Verdict::Reused(_) => {
+            Verdict::Again(session, action) => {
+                step.record(&self.origin, Attempt { action, ..attempt }, "");
+                Ok(Outcome::Repeated(session))
+            }
+            Verdict::Ended(reason) => {
+                step.record(&self.origin, attempt, reason);
+                Ok(Outcome::Ended)
+            }
+            Verdict::Reused(session) => {
                 // Two holders of one token: nobody can tell the owner from the thief, so both lose the session.
                 step.record(&self.origin, attempt, "REFRESH_TOKEN_REUSED");
                 let revoked = Attempt { action: audit::REVOKED, ..attempt };
                 let seq = step.record(&self.origin, revoked, "");
                 store::revoke_session(step.connection, id, Reason::Reuse.as_str(), seq, step.now).await?;
+                alerts::enqueue(step, &session, &self.origin).await?;
                 step.announce();
+                Ok(Outcome::Reused)
             }
         }
-        Ok(match verdict {
-            Verdict::Again(session, _) => Outcome::Next(session),
-            Verdict::Ended(_) => Outcome::Ended,
-            Verdict::Reused(session) => Outcome::Reused(session),
-        })
     }
 }
 

@@ -1,5 +1,6 @@
 //! The tables of auth.
 
+pub mod alert;
 pub mod audit_event;
 pub mod audit_head;
 pub mod magic_link;

@@ -1,11 +1,9 @@
 //! What leaves by mail.
 
 use quire_testkit::Backend;
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::net::TcpListener;
-use tokio::sync::oneshot;
 
 use crate::harness::{Auth, Place, mails, seconds, token_of};
+use crate::smtp::{MailServer, Manner};
 
 #[tokio::test]
 async fn a_mail_in_the_folder_carries_the_link_that_works() {
@@ -36,14 +34,11 @@ async fn a_mail_in_the_folder_carries_the_link_that_works() {
 
 #[tokio::test]
 async fn with_a_mail_server_the_mail_goes_there_and_not_into_the_folder() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("smtp://{}", listener.local_addr().unwrap());
-    let (sender, received) = oneshot::channel();
-    tokio::spawn(take_one_mail(listener, sender));
+    let server = MailServer::start().await;
     let place = Place::new(Backend::Sqlite).await;
-    let auth = Auth::start_with(&place, &[("QUIRE_SMTP_URL", &url)]).await;
+    let auth = Auth::start_with(&place, &[("QUIRE_SMTP_URL", &server.url)]).await;
     auth.request_link("ada@example.org").await.unwrap();
-    let mail = received.await.unwrap();
+    let mail = server.mail().await;
     let line = mail.lines().find(|line| line.contains("#token=")).unwrap();
     assert!(auth.verify(&token_of(line)).await.is_ok());
     assert!(!place.folder.path().join("mail").exists());
@@ -52,15 +47,10 @@ async fn with_a_mail_server_the_mail_goes_there_and_not_into_the_folder() {
 
 #[tokio::test]
 async fn a_mail_that_the_server_refuses_is_a_failure_in_the_audit_log() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("smtp://{}", listener.local_addr().unwrap());
-    tokio::spawn(async move {
-        while let Ok((mut client, _)) = listener.accept().await {
-            client.write_all(b"554 no\r\n").await.unwrap();
-        }
-    });
+    let server = MailServer::start().await;
+    server.is_now(Manner::Refuses);
     let place = Place::new(Backend::Sqlite).await;
-    let auth = Auth::start_with(&place, &[("QUIRE_SMTP_URL", &url)]).await;
+    let auth = Auth::start_with(&place, &[("QUIRE_SMTP_URL", &server.url)]).await;
     // The caller learns nothing of it.
     assert_eq!(auth.request_link("ada@example.org").await.unwrap(), 900);
     auth.next_line().await;
@@ -69,37 +59,4 @@ async fn a_mail_that_the_server_refuses_is_a_failure_in_the_audit_log() {
     let rows =
         "SELECT count(*) FROM audit_events WHERE action = 'magic_link.mailed' AND reason = 'MAIL_FAILED'";
     assert_eq!(place.number(rows).await, 1);
-}
-
-/// As much of RFC 5321 as one mail needs.
-async fn take_one_mail(listener: TcpListener, sender: oneshot::Sender<String>) {
-    let (client, _) = listener.accept().await.unwrap();
-    let mut client = BufReader::new(client);
-    client.write_all(b"220 test\r\n").await.unwrap();
-    let mut mail = None;
-    let mut sender = Some(sender);
-    let mut line = String::new();
-    while client.read_line(&mut line).await.unwrap() > 0 {
-        let answer = match &mut mail {
-            Some(text) if line == ".\r\n" => {
-                let text: &mut String = text;
-                if let Some(sender) = sender.take() {
-                    sender.send(std::mem::take(text)).unwrap();
-                }
-                mail = None;
-                "250 taken\r\n"
-            }
-            Some(text) => {
-                text.push_str(&line);
-                ""
-            }
-            None if line.starts_with("DATA") => {
-                mail = Some(String::new());
-                "354 go on\r\n"
-            }
-            None => "250 ok\r\n",
-        };
-        client.write_all(answer.as_bytes()).await.unwrap();
-        line.clear();
-    }
 }

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
+mod alerts;
 mod audit;
 mod blocked;
 mod config;
@@ -11,8 +12,10 @@ mod health;
 mod keys;
 mod links;
 mod mail;
+mod metrics;
 mod model;
 mod refresh;
 mod revocations;
 mod sessions;
+mod smtp;
 mod tokens;

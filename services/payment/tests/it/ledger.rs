@@ -26,6 +26,11 @@ pub async fn count(stage: &Stage, table: &str) -> i64 {
     numbers(stage, &format!("SELECT CAST(COUNT(*) AS BIGINT) AS n FROM {table}")).await[0]
 }
 
+/// The rows of a query whose one column is the text `n`.
+pub async fn texts(stage: &Stage, sql: &str) -> Vec<String> {
+    values(stage, sql).await
+}
+
 /// Changes the tables as no service would.
 pub async fn tamper(stage: &Stage, sql: &str) {
     let database = stage.open_database().await;
@@ -34,10 +39,14 @@ pub async fn tamper(stage: &Stage, sql: &str) {
 }
 
 async fn numbers(stage: &Stage, sql: &str) -> Vec<i64> {
+    values(stage, sql).await
+}
+
+async fn values<T: sea_orm::TryGetable>(stage: &Stage, sql: &str) -> Vec<T> {
     let database = stage.open_database().await;
     let backend = if database.is_postgres() { DatabaseBackend::Postgres } else { DatabaseBackend::Sqlite };
     let rows = database.reader().query_all_raw(Statement::from_string(backend, sql)).await.unwrap();
-    let numbers = rows.iter().map(|row| row.try_get("", "n").unwrap()).collect();
+    let values = rows.iter().map(|row| row.try_get("", "n").unwrap()).collect();
     database.close().await.unwrap();
-    numbers
+    values
 }

@@ -129,6 +129,7 @@ async fn prepare(
         user_id: request.user_id.clone(),
         title: "On Bees & Ärzte".to_owned(),
         target_pages: PAGES,
+        language: "de".to_owned(),
         ..Default::default()
     };
     book.send_modify(|book| book.prepared.push(request));

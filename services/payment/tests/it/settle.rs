@@ -1,6 +1,6 @@
 //! How jobs end: delivered, or the money goes back once.
 
-use quire_fault::Fault;
+use quire_fault::{Fault, Rule, Violation};
 use quire_proto::payment::v1 as pb;
 use quire_testkit::Backend;
 use tonic::Code;
@@ -13,19 +13,33 @@ quire_testkit::on_both_databases!(
     a_failed_job_refunds_its_order_once_however_often_it_is_said,
     a_delivered_order_stays_delivered,
     only_the_job_service_settles_and_only_paid_orders,
+    pages_that_are_missing_are_paid_back,
+    more_pages_than_were_paid_are_a_present,
+    outcomes_that_contradict_themselves_are_refused,
 );
 
+/// The job of an order has ended, with all pages or none.
 pub async fn settle(
     stage: &Stage,
     client: &Client,
     order_id: &str,
     outcome: pb::JobOutcome,
 ) -> Result<pb::OrderStatus, tonic::Status> {
+    let pages = if outcome == pb::JobOutcome::Delivered { PAGES } else { 0 };
+    settle_pages(stage, client, order_id, (outcome, pages)).await
+}
+
+pub async fn settle_pages(
+    stage: &Stage,
+    client: &Client,
+    order_id: &str,
+    (outcome, delivered_pages): (pb::JobOutcome, i32),
+) -> Result<pb::OrderStatus, tonic::Status> {
     let message = pb::SettleOrderRequest {
         order_id: order_id.to_owned(),
         job_id: format!("job-of-{order_id}"),
         outcome: outcome.into(),
-        delivered_pages: if outcome == pb::JobOutcome::Delivered { PAGES } else { 0 },
+        delivered_pages,
     };
     settle_as(stage, client, message).await
 }
@@ -118,5 +132,80 @@ async fn only_the_job_service_settles_and_only_paid_orders(backend: Backend) {
     let request = stage.as_user("ada", message);
     let status = server.client.clone().settle_order(request).await.unwrap_err();
     assert_eq!(status.code(), Code::Unauthenticated);
+    assert_eq!(stage.order(&server.client, &order.id).await.status(), pb::OrderStatus::Paid);
+}
+
+async fn pages_that_are_missing_are_paid_back(backend: Backend) {
+    let stage = Stage::new(backend).await;
+    let servers = [stage.start().await, stage.start().await];
+    let client = &servers[0].client;
+    for (place, (outcome, pages, back, reason)) in [
+        (pb::JobOutcome::Delivered, 10, 100, "PAGES_MISSING"),
+        (pb::JobOutcome::Cancelled, 5, 350, "JOB_CANCELLED"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let order = stage.checkout(client, &format!("document {place}")).await.unwrap();
+        stage.pay(&order).await;
+        stage.sandbox.drained().await;
+        stage.order_is(client, &order.id, |order| !order.job_id.is_empty()).await;
+        let calls = (0..6)
+            .map(|call| settle_pages(&stage, &servers[call % 2].client, &order.id, (outcome, pages)));
+        for status in futures::future::join_all(calls).await {
+            assert_eq!(status.unwrap(), pb::OrderStatus::Delivered);
+        }
+        let refunded = |order: &pb::Order| order.refunded.as_ref().unwrap().amount_minor == back;
+        let order = stage.order_is(client, &order.id, refunded).await;
+        assert_eq!((order.status(), order.delivered_pages), (pb::OrderStatus::Delivered, pages));
+        let refund = stage.refunds(client).await.remove(0);
+        assert_eq!((refund.order_id.as_str(), refund.reason.as_str()), (order.id.as_str(), reason));
+        assert_eq!(refund.amount.unwrap().amount_minor, back);
+        // What was delivered was earned; the customer may still ask for it.
+        let fault = stage.request_refund(client, &order.id, Some(600 - back + 1)).await.unwrap_err();
+        assert_eq!(fault.reason, "REFUND_TOO_LARGE");
+    }
+    assert_eq!(count(&stage, "refunds").await, 2);
+    assert_eq!(balances(&stage).await, vec![0; 2]);
+    assert_eq!(balance(&stage, "sales").await, -500 - 250);
+    assert_eq!(balance(&stage, "refunds_due").await, 0);
+}
+
+async fn more_pages_than_were_paid_are_a_present(backend: Backend) {
+    let stage = Stage::new(backend).await;
+    let server = stage.start().await;
+    let order = paid_order(&stage, &server.client).await;
+    let more = (pb::JobOutcome::Delivered, i32::MAX);
+    let status = settle_pages(&stage, &server.client, &order.id, more).await.unwrap();
+    assert_eq!(status, pb::OrderStatus::Delivered);
+    assert_eq!(count(&stage, "refunds").await, 0);
+    assert_eq!(balance(&stage, "sales").await, -600);
+}
+
+async fn outcomes_that_contradict_themselves_are_refused(backend: Backend) {
+    let stage = Stage::new(backend).await;
+    let server = stage.start().await;
+    let order = paid_order(&stage, &server.client).await;
+    for (outcome, pages, rule) in [
+        (pb::JobOutcome::Delivered, 0, Rule::GreaterThanEqual(1)),
+        (pb::JobOutcome::Delivered, -1, Rule::GreaterThanEqual(1)),
+        (pb::JobOutcome::Failed, 1, Rule::LessThanEqual(0)),
+        (pb::JobOutcome::Cancelled, i32::MIN, Rule::GreaterThanEqual(0)),
+    ] {
+        let status = settle_pages(&stage, &server.client, &order.id, (outcome, pages)).await.unwrap_err();
+        let violations = Fault::from(&status).violations;
+        assert_eq!(violations, [Violation::new("delivered_pages", rule)]);
+    }
+    for (order_id, job_id) in [("\0", "job"), (order.id.as_str(), "job-\0"), ("", "")] {
+        let message = pb::SettleOrderRequest {
+            order_id: order_id.to_owned(),
+            job_id: job_id.to_owned(),
+            outcome: pb::JobOutcome::Failed.into(),
+            delivered_pages: 0,
+        };
+        let status = settle_as(&stage, &server.client, message).await.unwrap_err();
+        let expected = [Code::NotFound, Code::InvalidArgument, Code::FailedPrecondition];
+        assert!(expected.contains(&status.code()), "{status:?}");
+    }
     assert_eq!(stage.order(&server.client, &order.id).await.status(), pb::OrderStatus::Paid);
 }

@@ -344,6 +344,10 @@ impl Stage {
         quire_database::open(&self.database_settings()).await.unwrap()
     }
 
+    pub fn is_postgres(&self) -> bool {
+        self.database.url().starts_with("postgres")
+    }
+
     pub fn database_settings(&self) -> quire_database::Settings {
         quire_database::Settings {
             url: self.database.url().to_owned(),

@@ -1,0 +1,121 @@
+//! A crash at every place between two durable steps: whatever dies where, one payment starts one job.
+//!
+//! The places are found at run time: each journey is walked once with a log of what it reaches. Then it is walked
+//! again for every place, killed there, started again, and at rest everything must be as if nothing had happened.
+//!
+//! By default each place is tried once on each database, and Redis changes from place to place. With
+//! `QUIRE_SWEEP=full` every place is tried in all six surroundings, also at the last time it is reached, and a table is
+//! printed, and written to the file that `QUIRE_SWEEP_TABLE` names.
+
+mod case;
+mod journey;
+mod points;
+mod stage;
+mod table;
+
+use std::panic::AssertUnwindSafe;
+
+use futures::{FutureExt, StreamExt, stream};
+use quire_testkit::Backend;
+
+use self::case::{Case, Outcome, Redis};
+use self::journey::Journey;
+use self::points::Place;
+use self::stage::Stage;
+use crate::model::Model;
+
+/// Cases at the same time: most of a case is waiting.
+const AT_ONCE: usize = 3;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crash_at_any_place_leaves_one_job_and_the_right_refund() {
+    let full = std::env::var("QUIRE_SWEEP").is_ok_and(|sweep| sweep == "full");
+    let model = Model::start().await;
+    let mut stages = vec![Stage::prepare(Backend::Sqlite, &model).await];
+    if Backend::postgres_is_there() {
+        stages.push(Stage::prepare(Backend::Postgres, &model).await);
+    }
+    let redis = quire_testkit::redis().is_some();
+    let places = points::reached(&stages[0], &model).await;
+    points::assert_complete(&places);
+
+    let cases = if full { points::all_cases(&places) } else { points::some_cases(&places) };
+    let possible = cases.into_iter().filter(|case| redis || case.redis == Redis::Down);
+    let possible = possible.filter_map(|case| {
+        let stage = stages.iter().find(|stage| stage.backend == case.backend)?;
+        Some((case, stage))
+    });
+    let results: Vec<(Case, Outcome)> = stream::iter(possible.enumerate())
+        .map(|(number, (case, stage))| tried(case, stage, &model, number))
+        .buffer_unordered(AT_ONCE)
+        .collect()
+        .await;
+
+    let table = table::render(&places, &results);
+    println!("{table}");
+    if let Some(file) = std::env::var_os("QUIRE_SWEEP_TABLE") {
+        std::fs::write(file, &table).unwrap();
+    }
+    let broken: Vec<String> = results.iter().filter_map(|(case, outcome)| complaint(case, outcome)).collect();
+    assert!(broken.is_empty(), "{} of {} cases:\n{}", broken.len(), results.len(), broken.join("\n"));
+}
+
+/// The keys of the job service are what a crash after the hand-over rests on: without them the same walk must be seen
+/// to fail.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_the_keys_of_the_job_service_a_second_job_is_found() {
+    if !Backend::postgres_is_there() {
+        return;
+    }
+    let model = Model::start().await;
+    let stage = Stage::prepare(Backend::Postgres, &model).await;
+    let keys = [
+        "jobs DROP CONSTRAINT jobs_pkey",
+        "jobs DROP CONSTRAINT jobs_order_id_key",
+        "job_leases DROP CONSTRAINT job_leases_pkey",
+        "job_events DROP CONSTRAINT job_events_pkey",
+    ];
+    let statements = keys.map(|key| format!("ALTER TABLE job.{key}"));
+    stage.alter(&statements.each_ref().map(String::as_str)).await;
+    let case = Case {
+        point: "payment.relay.sent".to_owned(),
+        time: 1,
+        journey: Journey::Delivered,
+        backend: Backend::Postgres,
+        redis: Redis::Down,
+    };
+    let outcome = case.run(&stage, &model, 0).await;
+    assert!(outcome.killed);
+    assert!(outcome.broken.iter().any(|one| one.starts_with("I1")), "{outcome:?}");
+}
+
+/// Runs a case. How often a place is reached changes a little from run to run: if it was not reached so often this time,
+/// the time before is tried.
+async fn tried(mut case: Case, stage: &Stage, model: &Model, number: usize) -> (Case, Outcome) {
+    loop {
+        let outcome = match AssertUnwindSafe(case.run(stage, model, number)).catch_unwind().await {
+            Ok(outcome) => outcome,
+            Err(panic) => Outcome::of_panic(&panic),
+        };
+        if outcome.killed || case.time == 1 || !outcome.broken.is_empty() {
+            return (case, outcome);
+        }
+        case.time -= 1;
+    }
+}
+
+fn complaint(case: &Case, outcome: &Outcome) -> Option<String> {
+    let mut broken = outcome.broken.clone();
+    if !outcome.killed {
+        broken.push("the place was not reached".to_owned());
+    }
+    (!broken.is_empty()).then(|| format!("{case:?}:\n  {}", broken.join("\n  ")))
+}
+
+#[test]
+fn a_place_reads_its_line_of_the_log() {
+    let log = "17 job.start.committed#1\n18 payment.relay.sent#1\n19 payment.relay.sent#2\n";
+    let places = Place::read(log, Journey::Failed);
+    let found: Vec<(&str, u64)> = places.iter().map(|place| (place.point.as_str(), place.times)).collect();
+    assert_eq!(found, [("job.start.committed", 1), ("payment.relay.sent", 2)]);
+}
