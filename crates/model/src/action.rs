@@ -95,7 +95,6 @@ pub enum Action {
     Settled {
         order: usize,
     },
-
     /// The janitor renews the wish for a job that it has missed.
     WishAgain {
         order: usize,

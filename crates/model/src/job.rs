@@ -17,8 +17,9 @@ pub enum Outcome {
 }
 
 /// The message about the end, in the job service's own outbox.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Message {
+    #[default]
     None,
     /// It is sent until it is answered.
     Waiting,
@@ -28,7 +29,7 @@ pub enum Message {
 }
 
 /// The job of one order.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Jobs {
     /// Rows for this order.
     pub rows: u8,
@@ -48,19 +49,6 @@ pub struct Jobs {
 }
 
 impl Jobs {
-    pub fn new() -> Self {
-        Self {
-            rows: 0,
-            attempt: false,
-            stale: false,
-            outcome: None,
-            message: Message::None,
-            cancel: false,
-            delivered: false,
-            owed: false,
-        }
-    }
-
     /// `start.rs`: StartJob arrives. Answers whether it made the job.
     pub fn start(&mut self, mutant: Option<Mutant>) -> bool {
         let exists = self.rows > 0;
@@ -127,11 +115,5 @@ impl Jobs {
     /// Whether all is done.
     pub fn is_quiet(&self) -> bool {
         !self.attempt && !self.stale && matches!(self.message, Message::None | Message::Done)
-    }
-}
-
-impl Default for Jobs {
-    fn default() -> Self {
-        Self::new()
     }
 }

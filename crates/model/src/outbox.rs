@@ -49,8 +49,9 @@ impl Intent {
 }
 
 /// One row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Row {
+    #[default]
     Absent,
     /// Nobody has ever tried.
     Fresh,
@@ -69,14 +70,10 @@ impl Row {
 }
 
 /// The rows of one order.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Outbox([Row; Intent::ALL.len()]);
 
 impl Outbox {
-    pub fn new() -> Self {
-        Self([Row::Absent; Intent::ALL.len()])
-    }
-
     pub fn row(&self, intent: Intent) -> Row {
         self.0[intent.index()]
     }
@@ -111,11 +108,5 @@ impl Outbox {
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
         self.0.iter().all(|row| matches!(row, Row::Absent | Row::Done))
-    }
-}
-
-impl Default for Outbox {
-    fn default() -> Self {
-        Self::new()
     }
 }

@@ -10,8 +10,9 @@ use crate::provider::{EVENTS, Notice, PRICE};
 use crate::webhook::Handlers;
 
 /// Where an order stands. The order of the variants is the only direction.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub enum Status {
+    #[default]
     Open,
     Processing,
     Expired,
@@ -22,8 +23,9 @@ pub enum Status {
 }
 
 /// What is stored of an event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Stored {
+    #[default]
     No,
     /// It could not be applied; that is tried again here.
     Received,
@@ -43,7 +45,7 @@ pub enum Decision {
 }
 
 /// One order as payment knows it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Payment {
     pub status: Status,
     /// The payment that is the order's own.
@@ -60,19 +62,6 @@ pub struct Payment {
 }
 
 impl Payment {
-    pub fn new() -> Self {
-        Self {
-            status: Status::Open,
-            own: None,
-            inbox: [Stored::No; EVENTS],
-            books: Books::default(),
-            outbox: Outbox::new(),
-            unaudited: 0,
-            fell: false,
-            handlers: [Handlers::default(); EVENTS],
-        }
-    }
-
     /// `transition.rs`.
     pub fn decide(&self, notice: Notice, mutant: Option<Mutant>) -> Decision {
         let last_word = mutant == Some(Mutant::LastEventWins);
@@ -234,11 +223,5 @@ impl Payment {
         } else {
             self.outbox.enqueue(Intent::CancelJob);
         }
-    }
-}
-
-impl Default for Payment {
-    fn default() -> Self {
-        Self::new()
     }
 }

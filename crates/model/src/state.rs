@@ -62,8 +62,8 @@ impl Order {
     pub fn new(story: Story) -> Self {
         Self {
             provider: Provider::new(story),
-            payment: Payment::new(),
-            jobs: Jobs::new(),
+            payment: Payment::default(),
+            jobs: Jobs::default(),
             strays: Vec::new(),
             missed: false,
         }

@@ -9,7 +9,7 @@ use crate::outbox::RefundOf;
 use crate::payment::{Payment, Status};
 use crate::provider::{Notice, PRICE};
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Order {
     status: Status,
     /// What the provider has taken, by payment.
@@ -30,25 +30,12 @@ struct Row {
     done: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Job {
+    #[default]
     None,
     Runs,
     Ended,
-}
-
-impl Default for Order {
-    fn default() -> Self {
-        Self {
-            status: Status::Open,
-            charged: BTreeMap::new(),
-            paid: BTreeMap::new(),
-            rows: BTreeMap::new(),
-            job: Job::None,
-            settled: false,
-            refunded: BTreeMap::new(),
-        }
-    }
 }
 
 impl Order {
@@ -251,8 +238,7 @@ fn followers(from: Status) -> BTreeSet<Status> {
 
 /// An order of the model with this status.
 fn standing(status: Status) -> Payment {
-    let mut payment = Payment::new();
-    payment.status = status;
+    let mut payment = Payment { status, ..Payment::default() };
     if status >= Status::Paid {
         payment.own = Some(0);
         payment.books.register(0, Held::Sales, None);
