@@ -55,17 +55,25 @@ impl Scene<'_> {
     pub(crate) async fn apply(&self, order: &mut Order, notice: &Notice) -> Result<Applied, PaymentError> {
         let known = match notice {
             Notice::Paid(payment) | Notice::Refunded(payment, _) => {
-                payments::find(self.txn, &payment.id).await?.is_some()
+                payments::find(self.txn, &payment.id).await?
             }
-            _ => false,
+            _ => None,
         };
-        let applied = self.carry_out(order, decide(order, notice, known)).await?;
+        if known.as_ref().is_some_and(|payment| payment.order_id != order.id) {
+            tracing::error!(order = order.id, "a payment of another order is said to be for this one");
+            return Ok(Applied::quarantined("PAYMENT_OF_ANOTHER_ORDER"));
+        }
+        let applied = self.carry_out(order, decide(order, notice, known.is_some())).await?;
         let Notice::Refunded(payment, refunded_minor) = notice else {
             return Ok(applied);
         };
         let Some(payment) = payments::find(self.txn, &payment.id).await? else {
             return Ok(applied);
         };
+        if *refunded_minor > payment.amount_minor {
+            tracing::error!(order = order.id, "more is said to have gone back than was paid");
+            return Ok(Applied::quarantined("AMOUNT_MISMATCH"));
+        }
         refunds::learn_total(self, order, payment, *refunded_minor).await?;
         Ok(applied)
     }
@@ -84,6 +92,10 @@ impl Scene<'_> {
         if *currency != payment.currency {
             tracing::error!(order = order.id, "a refund or dispute has another currency than its payment");
             return Ok(Applied::quarantined("CURRENCY_MISMATCH"));
+        }
+        if matches!(fact, Fact::Refund(refund) if refund.amount_minor > payment.amount_minor) {
+            tracing::error!(order = order.id, "a refund is larger than its payment");
+            return Ok(Applied::quarantined("AMOUNT_MISMATCH"));
         }
         match fact {
             Fact::Refund(refund) => refunds::learn(self, order, payment, refund).await?,
@@ -136,7 +148,7 @@ impl Scene<'_> {
     /// Ends an open order that was never paid, and lets its document go.
     pub(crate) async fn expire(&self, order: &mut Order, reason: &'static str) -> Result<(), PaymentError> {
         self.advance(order, ActiveModel::default(), OrderStatus::Expired, reason).await?;
-        let intent = format!("release_document:{}", order.id);
+        let intent = outbox::release_intent(&order.id);
         outbox::enqueue(self.txn, self.world, intent, order, &Task::ReleaseDocument).await
     }
 
@@ -177,8 +189,7 @@ impl Scene<'_> {
     async fn pay(&self, order: &mut Order, payment: &Payment) -> Result<(), PaymentError> {
         self.own(order, payment, OrderStatus::Paid, "").await?;
         payments::register(self, order, payment, Account::Sales).await?;
-        let task = Task::StartJob { user_id: order.user_id.clone(), pages: order.pages };
-        outbox::enqueue(self.txn, self.world, outbox::start_intent(&order.id), order, &task).await
+        outbox::wish_for_job(self.txn, self.world, order).await
     }
 
     /// Makes a payment the order's own.

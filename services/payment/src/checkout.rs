@@ -296,6 +296,8 @@ impl Checkout {
         }
         let scene = Scene { txn: &txn, world: &self.world, actor: "checkout" };
         inbox::wake(&scene, Awaited::Order(&order.id)).await?;
+        // An event that waited for it may have changed it.
+        let order = store::order(&txn, &order.id).await?.ok_or(PaymentError::OrderNotFound)?;
         txn.commit().await?;
         self.wake.notify_one();
         Ok(order)

@@ -122,9 +122,10 @@ fn read_pricing(settings: &mut Settings) -> Option<Pricing> {
             "QUIRE_PRICE_PER_PAGE_MINOR times QUIRE_PAGES_MAX is more than {MAX_AMOUNT_MINOR}, the most a payment can be"
         ));
     }
-    if currency.exponent() == 3 && page_minor % 10 != 0 {
+    let step = currency.step();
+    if page_minor % step != 0 {
         settings.problem(format!(
-            "QUIRE_PRICE_PER_PAGE_MINOR is {page_minor}: the provider takes {currency} only in steps of 10"
+            "QUIRE_PRICE_PER_PAGE_MINOR is {page_minor}: the provider takes {currency} only in steps of {step}"
         ));
     }
     Some(Pricing { page_minor, currency, min_pages, max_pages })

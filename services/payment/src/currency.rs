@@ -44,6 +44,11 @@ impl Currency {
         self.exponent
     }
 
+    /// The provider takes only multiples of this: its third digit after the point must be 0.
+    pub(crate) fn step(self) -> i64 {
+        if self.exponent == 3 { 10 } else { 1 }
+    }
+
     /// An amount for people: `0.50 EUR`, `50 JPY`, `1.250 KWD`.
     pub fn show(self, amount_minor: i64) -> String {
         let unit = 10_i64.pow(self.exponent);

@@ -19,6 +19,8 @@ pub enum PaymentError {
     OrderNotFound,
     #[error("the payment is not in the books")]
     PaymentNotFound,
+    #[error("the payment was entered for another order at the same moment")]
+    PaymentTaken,
     #[error("there is no such refund")]
     RefundNotFound,
     #[error("the refund was decided the other way already")]
@@ -90,6 +92,10 @@ impl From<PaymentError> for Fault {
             PaymentError::OrderNotFound => Fault::new(Kind::NotFound, "ORDER_NOT_FOUND", message),
             PaymentError::PaymentNotFound => {
                 tracing::error!("a payment that must be in the books is not");
+                Fault::internal()
+            }
+            PaymentError::PaymentTaken => {
+                tracing::error!("a payment is said to be for two orders");
                 Fault::internal()
             }
             PaymentError::RefundNotFound => Fault::new(Kind::NotFound, "REFUND_NOT_FOUND", message),

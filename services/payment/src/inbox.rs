@@ -7,6 +7,7 @@ pub(crate) mod event;
 pub(crate) mod retry;
 pub(crate) mod webhook;
 
+use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use futures::FutureExt;
 use quire_clock::World;
 use quire_database::Database;
 use quire_limit::SeenKeys;
-use sea_orm::DatabaseTransaction;
+use sea_orm::{DatabaseTransaction, TransactionTrait};
 use sha2::{Digest, Sha256};
 use tokio::sync::Notify;
 
@@ -28,6 +29,9 @@ use event::{Event, Fact, Notice, Subject};
 
 /// The provider repeats an event for three days.
 const SEEN_FOR: Duration = Duration::from_secs(4 * 24 * 3600);
+
+/// The error of an event that broke the program.
+const PANICKED: &str = "panicked";
 
 /// Takes in events. Cheap to clone.
 #[derive(Clone)]
@@ -75,7 +79,7 @@ impl Inbox {
             Ok(Ok(None)) => return self.take_in_again(&event).await,
             Ok(Err(error)) if error.may_pass() => return Err(error),
             Ok(Err(error)) => return self.defer(&event, body, &error.to_string()).await,
-            Err(_) => return self.defer(&event, body, "panicked").await,
+            Err(_) => return self.defer(&event, body, PANICKED).await,
         };
         self.world.reach("payment.webhook.committed");
         self.wake.notify_one();
@@ -126,7 +130,7 @@ impl Inbox {
 
     fn row(&self, event: &Event, body: &[u8]) -> Result<inbox::Model, PaymentError> {
         let (order_id, payment_id) = match &event.subject {
-            Subject::Ignored(_) => (None, None),
+            Subject::Ignored(_) | Subject::Suspect(_) => (None, None),
             Subject::Order { order_id, .. } => (Some(order_id.clone()), None),
             Subject::Payment { payment_id, .. } => (None, Some(payment_id.clone())),
         };
@@ -158,11 +162,7 @@ impl Inbox {
             return Ok(Applied::with(InboxStatus::Ignored, "LIVEMODE_MISMATCH"));
         }
         let scene = Scene { txn, world: &self.world, actor: &event.id };
-        let applied = match &event.subject {
-            Subject::Ignored(reason) => Applied::with(InboxStatus::Ignored, reason),
-            Subject::Order { order_id, notice } => on_order(&scene, order_id, notice).await?,
-            Subject::Payment { payment_id, fact } => on_payment(&scene, payment_id, fact).await?,
-        };
+        let applied = apply(&scene, &event.subject).await?;
         if let Some(payment_id) = &applied.new_payment {
             wake(&scene, Awaited::Payment(payment_id)).await?;
         }
@@ -172,6 +172,18 @@ impl Inbox {
 
 fn is_unfinished(status: InboxStatus) -> bool {
     matches!(status, InboxStatus::Received | InboxStatus::Dead)
+}
+
+async fn apply(scene: &Scene<'_>, subject: &Subject) -> Result<Applied, PaymentError> {
+    match subject {
+        Subject::Ignored(reason) => Ok(Applied::with(InboxStatus::Ignored, reason)),
+        Subject::Suspect(reason) => {
+            tracing::error!(event = scene.actor, reason, "an event cannot be right");
+            Ok(Applied::with(InboxStatus::Quarantined, reason))
+        }
+        Subject::Order { order_id, notice } => on_order(scene, order_id, notice).await,
+        Subject::Payment { payment_id, fact } => on_payment(scene, payment_id, fact).await,
+    }
 }
 
 async fn on_order(scene: &Scene<'_>, order_id: &str, notice: &Notice) -> Result<Applied, PaymentError> {
@@ -207,19 +219,34 @@ async fn on_payment(scene: &Scene<'_>, payment_id: &str, fact: &Fact) -> Result<
 /// Applies the events that came before what they are about; call it in the transaction that stores that, after
 /// [`store::serialize_on`]. One that cannot be applied is left to the retries.
 pub(crate) async fn wake(scene: &Scene<'_>, awaited: Awaited<'_>) -> Result<(), PaymentError> {
-    let mut waiting = std::collections::VecDeque::from(store::parked_events(scene.txn, awaited).await?);
+    let mut waiting = VecDeque::from(store::parked_events(scene.txn, awaited).await?);
     while let Some(row) = waiting.pop_front() {
-        let event = Event::parse(row.payload.as_bytes())?;
-        let scene = Scene { actor: &event.id, ..*scene };
-        let applied = match &event.subject {
-            Subject::Ignored(reason) => Applied::with(InboxStatus::Ignored, reason),
-            Subject::Order { order_id, notice } => on_order(&scene, order_id, notice).await?,
-            Subject::Payment { payment_id, fact } => on_payment(&scene, payment_id, fact).await?,
-        };
-        store::finish_event(scene.txn, &event.id, applied.status, applied.reason).await?;
-        if let Some(payment_id) = &applied.new_payment {
-            waiting.extend(store::parked_events(scene.txn, Awaited::Payment(payment_id)).await?);
+        if let Some(payment_id) = wake_one(scene, &row).await? {
+            waiting.extend(store::parked_events(scene.txn, Awaited::Payment(&payment_id)).await?);
         }
     }
     Ok(())
+}
+
+/// In a savepoint: what fails here must not fail what it waited for. Answers a payment that it has made known.
+async fn wake_one(scene: &Scene<'_>, row: &inbox::Model) -> Result<Option<String>, PaymentError> {
+    let savepoint = scene.txn.begin().await?;
+    let inner = Scene { txn: &savepoint, world: scene.world, actor: &row.event_id };
+    let applied = async {
+        let applied = apply(&inner, &Event::parse(row.payload.as_bytes())?.subject).await?;
+        store::finish_event(inner.txn, &row.event_id, applied.status, applied.reason).await?;
+        Ok(applied.new_payment)
+    };
+    let error = match AssertUnwindSafe(applied).catch_unwind().await {
+        Ok(Ok(new_payment)) => {
+            savepoint.commit().await?;
+            return Ok(new_payment);
+        }
+        Ok(Err(error)) if PaymentError::may_pass(&error) => return Err(error),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => PANICKED.to_owned(),
+    };
+    savepoint.rollback().await?;
+    retry::put_off(scene.txn, scene.world, row, error).await?;
+    Ok(None)
 }

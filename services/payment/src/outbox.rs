@@ -58,6 +58,11 @@ pub(crate) fn start_intent(order_id: &str) -> String {
     format!("start_job:{order_id}")
 }
 
+/// The wish that the document of an order may be changed again.
+pub(crate) fn release_intent(order_id: &str) -> String {
+    format!("release_document:{order_id}")
+}
+
 /// The wish that the job of an order stops.
 pub(crate) fn cancel_intent(order_id: &str) -> String {
     format!("cancel_job:{order_id}")
@@ -92,6 +97,16 @@ pub(crate) async fn enqueue(
     let conflict = OnConflict::column(outbox::Column::Intent).do_nothing().to_owned();
     outbox::Entity::insert(row).on_conflict(conflict).exec_without_returning(txn).await?;
     Ok(())
+}
+
+/// Wishes for the job of a paid order.
+pub(crate) async fn wish_for_job(
+    txn: &DatabaseTransaction,
+    world: &World,
+    order: &orders::Model,
+) -> Result<(), PaymentError> {
+    let task = Task::StartJob { user_id: order.user_id.clone(), pages: order.pages };
+    enqueue(txn, world, start_intent(&order.id), order, &task).await
 }
 
 /// Takes tasks that are due, each under a lease with a new epoch. Two workers never get the same one while its
@@ -156,6 +171,8 @@ pub(crate) struct Failure<'a> {
     pub(crate) key_spent: bool,
     /// The receiver will never accept it as it is.
     pub(crate) for_good: bool,
+    /// Nothing went wrong, something else must happen first: this was no try.
+    pub(crate) too_early: bool,
 }
 
 /// Takes the wish for an order's job back, if no worker has it and it is not done. Answers whether it did: then no job
@@ -187,7 +204,8 @@ pub(crate) async fn withdraw(
 pub(crate) async fn redrive(txn: &DatabaseTransaction, id: &str) -> Result<bool, DbErr> {
     let columns = outbox::ActiveModel {
         dead_at: Set(None),
-        attempts: Set(0),
+        // Not none: it may have been sent, and [`withdraw`] must know.
+        attempts: Set(1),
         next_at: Set(0),
         lease_until: Set(0),
         ..Default::default()
@@ -222,6 +240,19 @@ pub(crate) async fn wish_again(txn: &DatabaseTransaction, order_id: &str) -> Res
     Ok(updated.rows_affected == 1)
 }
 
+/// What an order's refunds have waited for has happened.
+pub(crate) async fn hurry_refunds(txn: &DatabaseTransaction, order_id: &str) -> Result<(), DbErr> {
+    let columns = outbox::ActiveModel { next_at: Set(0), ..Default::default() };
+    outbox::Entity::update_many()
+        .set(columns)
+        .filter(outbox::Column::OrderId.eq(order_id))
+        .filter(outbox::Column::Kind.eq(TaskKind::Refund))
+        .filter(outbox::Column::DoneAt.is_null())
+        .exec(txn)
+        .await
+        .map(|_| ())
+}
+
 /// Whether a task was done.
 pub(crate) async fn is_done(connection: &impl ConnectionTrait, intent: &str) -> Result<bool, DbErr> {
     let row = outbox::Entity::find().filter(outbox::Column::Intent.eq(intent)).one(connection).await?;
@@ -236,8 +267,8 @@ pub(crate) async fn postpone(
     row: &Row,
     failure: Failure<'_>,
 ) -> Result<(), DbErr> {
-    let wait = wait(world, row);
-    let Failure { error, key_spent, for_good } = failure;
+    let Failure { error, key_spent, for_good, too_early } = failure;
+    let wait = if too_early { full_jitter(world, LONGEST_WAIT, LONGEST_WAIT, 0) } else { wait(world, row) };
     let dead = for_good && failures_before(row) + 1 >= MAX_REFUSALS;
     if dead || failures_before(row) >= MANY_ATTEMPTS {
         tracing::error!(
@@ -255,6 +286,7 @@ pub(crate) async fn postpone(
     let columns = outbox::ActiveModel {
         next_at: Set(now.plus(wait).unix_micros()),
         lease_until: Set(0),
+        attempts: Set(row.attempts - i32::from(too_early)),
         key_round: Set(row.key_round.saturating_add(key_spent.into())),
         last_error: Set(error.to_owned()),
         dead_at: Set(dead.then(|| now.unix_micros())),
@@ -384,7 +416,7 @@ mod tests {
             let claimed = claim(&database, 16).await.unwrap();
             assert_eq!(claimed.len(), 1);
             assert_eq!((claimed[0].attempts, claimed[0].key_round), (1001 + round, round));
-            let failure = Failure { error: "no", key_spent: true, for_good: false };
+            let failure = Failure { error: "no", key_spent: true, for_good: false, too_early: false };
             postpone(&database, &world, &claimed[0], failure).await.unwrap();
             database.reader().execute_unprepared("UPDATE outbox SET next_at = 0").await.unwrap();
         }

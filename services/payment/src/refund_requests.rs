@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 
 use crate::apply::Scene;
 use crate::books::{disputes, payments, refunds};
+use crate::currency::Currency;
 use crate::error::PaymentError;
 use crate::orders::{PageRequest, is_id};
 use crate::store;
@@ -73,6 +74,7 @@ impl RefundRequests {
         }
         let (payment, left) = refundable(&txn, &order).await?;
         let amount_minor = within(request.amount_minor, left, &payment)?;
+        check_coins(amount_minor, &payment)?;
         let row = Refund {
             intent: format!("refund:{}:{id}", order.id),
             id,
@@ -105,8 +107,9 @@ impl RefundRequests {
         refund_id: &str,
         (approve, note): (bool, &str),
     ) -> Result<Refund, PaymentError> {
-        if let Some(violation) = Violation::text_length("note", note, 0, MAX_WORDS) {
-            return Err(PaymentError::Invalid(vec![violation]));
+        let violations = check_words("note", note, 0);
+        if !violations.is_empty() {
+            return Err(PaymentError::Invalid(violations));
         }
         if !is_id(refund_id) {
             return Err(PaymentError::RefundNotFound);
@@ -177,15 +180,21 @@ fn check(request: &Request) -> Result<(), PaymentError> {
     if request.order_id.is_empty() {
         violations.push(Violation::new("order_id", Rule::Missing));
     }
-    violations.extend(Violation::text_length("reason", &request.reason, 1, MAX_WORDS));
-    if request.reason.contains('\0') {
-        let rule = Rule::Value("U+0000 is not accepted".to_owned());
-        violations.push(Violation::new("reason", rule));
-    }
+    violations.extend(check_words("reason", &request.reason, 1));
     if request.amount_minor.is_some_and(|amount| amount < 1) {
         violations.push(Violation::new("amount_minor", Rule::GreaterThanEqual(1)));
     }
     if violations.is_empty() { Ok(()) } else { Err(PaymentError::Invalid(violations)) }
+}
+
+/// What is wrong with the length and letters of a text.
+fn check_words(field: &str, words: &str, shortest: usize) -> Vec<Violation> {
+    let length = Violation::text_length(field, words, shortest, MAX_WORDS);
+    // PostgreSQL stores no U+0000.
+    let nul = words.contains('\0').then(|| {
+        Violation::new(field, Rule::Value("U+0000 is not accepted".to_owned()))
+    });
+    length.into_iter().chain(nul).collect()
 }
 
 /// The order's own payment and what is left of it.
@@ -208,6 +217,16 @@ fn within(amount_minor: Option<i64>, left: i64, payment: &payments::Row) -> Resu
         return Err(PaymentError::RefundTooLarge { left_minor: left, currency });
     }
     Ok(amount_minor)
+}
+
+/// The provider refunds only amounts that it would charge.
+fn check_coins(amount_minor: i64, payment: &payments::Row) -> Result<(), PaymentError> {
+    let step = Currency::parse(&payment.currency).map_or(1, Currency::step);
+    if amount_minor % step == 0 {
+        return Ok(());
+    }
+    let rule = Rule::Value(format!("amounts in {} are multiples of {step}", payment.currency));
+    Err(PaymentError::Invalid(vec![Violation::new("amount_minor", rule)]))
 }
 
 async fn approve_one(

@@ -74,9 +74,9 @@ enum SendError {
     Database(#[from] DbErr),
     #[error("{0}")]
     Books(String),
-    /// Nothing went wrong; it is only too early.
+    /// Nothing went wrong; it is only too early. Either the books know, or only the provider does yet.
     #[error("a dispute of the payment is open")]
-    Disputed,
+    Disputed { at_provider: bool },
     #[error("the job is not known yet")]
     JobUnknown,
 }
@@ -84,7 +84,11 @@ enum SendError {
 impl SendError {
     /// Whether the same idempotency key can only bring the same answer again.
     fn spends_key(&self) -> bool {
-        matches!(self, Self::Provider(error) if error.spends_key())
+        match self {
+            Self::Provider(error) => error.spends_key(),
+            Self::Disputed { at_provider } => *at_provider,
+            _ => false,
+        }
     }
 
     /// Whether the receiver will never accept the task as it is.
@@ -93,8 +97,16 @@ impl SendError {
             Self::Peer(fault) => matches!(fault.kind, Kind::Invalid | Kind::Malformed | Kind::Precondition),
             Self::Provider(error) => error.for_good(),
             Self::Task(_) => true,
-            Self::Deadline | Self::Database(_) | Self::Books(_) | Self::Disputed | Self::JobUnknown => false,
+            Self::Deadline
+            | Self::Database(_)
+            | Self::Books(_)
+            | Self::Disputed { .. }
+            | Self::JobUnknown => false,
         }
+    }
+
+    fn too_early(&self) -> bool {
+        matches!(self, Self::Disputed { .. })
     }
 }
 
@@ -129,8 +141,12 @@ impl Relay {
         let outcome = match sent {
             Ok(effect) => self.record(row, effect).await,
             Err(error) => {
-                let (key_spent, for_good) = (error.spends_key(), error.for_good());
-                let failure = outbox::Failure { error: &error.to_string(), key_spent, for_good };
+                let failure = outbox::Failure {
+                    error: &error.to_string(),
+                    key_spent: error.spends_key(),
+                    for_good: error.for_good(),
+                    too_early: error.too_early(),
+                };
                 outbox::postpone(&self.database, &self.world, row, failure).await.map_err(PaymentError::from)
             }
         };
@@ -185,7 +201,7 @@ impl Relay {
         let books = |error: PaymentError| SendError::Books(error.to_string());
         let payment = refunds::payment_of(reader, &refund).await.map_err(books)?;
         if disputes::is_open(reader, &payment.id).await? {
-            return Err(SendError::Disputed);
+            return Err(SendError::Disputed { at_provider: false });
         }
         let lost = disputes::lost(reader, &payment.id).await?;
         let amount_minor = refund.amount_minor.min(payment.amount_minor - payment.refunded_minor - lost);
@@ -205,9 +221,11 @@ impl Relay {
             order_id: &row.order_id,
             refund_id: &refund_id,
         };
-        let words = match self.provider.refund(&outbox::idempotency_key(row), request).await? {
-            Some(word) => vec![word],
-            None => self.provider.list_refunds(&payment.id).await?,
+        let words = match self.provider.refund(&outbox::idempotency_key(row), request).await {
+            Ok(Some(word)) => vec![word],
+            Ok(None) => self.provider.list_refunds(&payment.id).await?,
+            Err(error) if error.is_disputed() => return Err(SendError::Disputed { at_provider: true }),
+            Err(error) => return Err(error.into()),
         };
         Ok(Effect::Refunded { refund_id, words })
     }

@@ -12,6 +12,7 @@ use crate::apply::Scene;
 use crate::books::payments;
 use crate::books::refunds::{self, Cause};
 use crate::error::PaymentError;
+use crate::orders::is_id;
 use crate::store;
 use crate::store::entity::orders::{ActiveModel, Model as Order, OrderStatus};
 
@@ -49,6 +50,9 @@ impl Settlement {
     /// There is no such order, it was never paid, another job works on it, or the pages contradict the outcome.
     pub(crate) async fn settle(&self, report: Report<'_>) -> Result<OrderStatus, PaymentError> {
         check(&report)?;
+        if !is_id(report.order_id) {
+            return Err(PaymentError::OrderNotFound);
+        }
         let txn = self.database.begin_write().await?;
         let order = store::lock_order(&txn, report.order_id).await?;
         let mut order = order.ok_or(PaymentError::OrderNotFound)?;
@@ -82,10 +86,13 @@ fn check(report: &Report<'_>) -> Result<(), PaymentError> {
         _ if delivered < 0 => Some(Rule::GreaterThanEqual(0)),
         _ => None,
     };
-    match violation {
-        Some(rule) => Err(PaymentError::Invalid(vec![Violation::new("delivered_pages", rule)])),
-        None => Ok(()),
-    }
+    let pages = violation.map(|rule| Violation::new("delivered_pages", rule));
+    // PostgreSQL stores no U+0000.
+    let job_id = report.job_id.contains(char::is_control).then(|| {
+        Violation::new("job_id", Rule::Value("control characters are not accepted".to_owned()))
+    });
+    let violations: Vec<Violation> = job_id.into_iter().chain(pages).collect();
+    if violations.is_empty() { Ok(()) } else { Err(PaymentError::Invalid(violations)) }
 }
 
 /// Delivers what was delivered and begins to refund the rest.

@@ -29,8 +29,8 @@ pub(crate) enum Decision {
 pub(crate) fn decide(order: &Order, notice: &Notice, known: bool) -> Decision {
     match notice {
         Notice::Paid(payment) | Notice::Refunded(payment, _) => decide_paid(order, payment, known),
-        Notice::Processing => match order.status {
-            OrderStatus::Open => Decision::Process,
+        Notice::Processing { object_id } => match order.status {
+            OrderStatus::Open if is_its_own(order, object_id) => Decision::Process,
             _ => Decision::Nothing,
         },
         Notice::Expired { object_id } => match order.status {
@@ -69,6 +69,8 @@ fn decide_paid(order: &Order, payment: &Payment, known: bool) -> Decision {
             Decision::QuarantineOrder(payment.clone(), reason)
         }
         (OrderStatus::Open | OrderStatus::Processing, None) => Decision::Pay(payment.clone()),
+        // Nothing to send back.
+        _ if payment.amount_minor == 0 => Decision::QuarantineEvent("AMOUNT_MISMATCH"),
         (OrderStatus::Expired, _) => Decision::RefundLate(payment.clone()),
         _ => Decision::RefundExtra(payment.clone()),
     }
@@ -119,8 +121,9 @@ mod tests {
     }
 
     fn notices() -> Vec<Notice> {
-        let mut notices = vec![Notice::Processing, Notice::Incomplete];
+        let mut notices = vec![Notice::Incomplete];
         for session_id in ["cs_1", "cs_2"] {
+            notices.push(Notice::Processing { object_id: session_id.into() });
             notices.push(Notice::Expired { object_id: session_id.into() });
             notices.push(Notice::Failed { object_id: session_id.into() });
         }
@@ -224,5 +227,23 @@ mod tests {
         assert!(matches!(decide(&open, &expired("cs_1"), false), Decision::Expire(_)));
         assert_eq!(decide(&order(OrderStatus::Paid), &expired("cs_1"), false), Decision::Nothing);
         assert_eq!(decide(&order(OrderStatus::Processing), &expired("cs_1"), false), Decision::Nothing);
+    }
+
+    #[test]
+    fn only_its_own_session_holds_an_order() {
+        let open = order(OrderStatus::Open);
+        let processing = |id: &str| Notice::Processing { object_id: id.into() };
+        assert_eq!(decide(&open, &processing("cs_1"), false), Decision::Process);
+        for other in ["cs_2", "pi_1"] {
+            assert_eq!(decide(&open, &processing(other), false), Decision::Nothing);
+        }
+    }
+
+    #[test]
+    fn a_payment_of_nothing_has_nothing_to_send_back() {
+        for status in OrderStatus::iter() {
+            let decision = decide(&order(status), &Notice::Paid(payment("pi_2", 0, "EUR")), false);
+            assert!(!matches!(decision, Decision::RefundLate(_) | Decision::RefundExtra(_)), "{status:?}");
+        }
     }
 }

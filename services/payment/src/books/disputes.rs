@@ -11,6 +11,7 @@ use super::{payments, refunds};
 use crate::apply::Scene;
 use crate::error::PaymentError;
 use crate::inbox::event::{DisputeWord, ProviderDispute};
+use crate::outbox;
 use crate::store::entity::disputes::{ActiveModel, Column, DisputeStatus, Entity, Model};
 use crate::store::entity::orders::{ActiveModel as OrderColumns, Model as Order};
 use crate::store::entity::payments::Model as Payment;
@@ -39,18 +40,19 @@ pub(crate) async fn learn(
     payment: &Payment,
     word: &ProviderDispute,
 ) -> Result<(), PaymentError> {
-    let known = Entity::find_by_id(&word.id).one(scene.txn).await?;
-    if known.is_none() {
-        open(scene, order, payment, word).await?;
-    }
-    let is_open = known.is_none_or(|dispute| dispute.status == DisputeStatus::Open);
+    let dispute = match Entity::find_by_id(&word.id).one(scene.txn).await? {
+        Some(known) => known,
+        None => open(scene, order, payment, word).await?,
+    };
     let closed = match word.word {
         DisputeWord::Open => None,
         DisputeWord::Won => Some(DisputeStatus::Won),
         DisputeWord::Lost => Some(DisputeStatus::Lost),
     };
-    if let Some(status) = closed.filter(|_| is_open) {
-        close(scene, order, payment, (word, status)).await?;
+    if let Some(status) = closed.filter(|_| dispute.status == DisputeStatus::Open) {
+        close(scene, order, payment, (&dispute, status)).await?;
+        // A refund may have waited for this.
+        outbox::hurry_refunds(scene.txn, &order.id).await?;
     }
     let mut disputed = false;
     for payment in payments::of_order(scene.txn, &order.id).await? {
@@ -64,7 +66,7 @@ async fn open(
     order: &mut Order,
     payment: &Payment,
     word: &ProviderDispute,
-) -> Result<(), PaymentError> {
+) -> Result<Model, PaymentError> {
     let row = Model {
         id: word.id.clone(),
         payment_id: payment.id.clone(),
@@ -76,30 +78,33 @@ async fn open(
         closed_at: None,
     };
     let conflict = OnConflict::column(Column::Id).do_nothing().to_owned();
-    Entity::insert(row.into_active_model()).on_conflict(conflict).exec_without_returning(scene.txn).await?;
+    let insert = Entity::insert(row.clone().into_active_model()).on_conflict(conflict);
+    insert.exec_without_returning(scene.txn).await?;
     let taken = [(Account::Provider, word.amount_minor)];
     post(scene, order, (format!("dispute:{}", word.id), &taken, Account::Disputed)).await?;
     tracing::error!(order = order.id, dispute = word.id, "a payment is disputed");
-    scene.note(order, "DISPUTE_OPENED").await
+    scene.note(order, "DISPUTE_OPENED").await?;
+    Ok(row)
 }
 
+/// What was withheld at first is what comes back or is lost.
 async fn close(
     scene: &Scene<'_>,
     order: &mut Order,
     payment: &Payment,
-    (word, status): (&ProviderDispute, DisputeStatus),
+    (dispute, status): (&Model, DisputeStatus),
 ) -> Result<(), PaymentError> {
     let columns = ActiveModel {
-        id: Set(word.id.clone()),
+        id: Set(dispute.id.clone()),
         status: Set(status),
         closed_at: Set(Some(scene.world.now().unix_micros())),
         ..Default::default()
     };
     columns.update(scene.txn).await?;
-    let amount = word.amount_minor;
+    let amount = dispute.amount_minor;
     if status == DisputeStatus::Won {
         let back = [(Account::Disputed, amount)];
-        post(scene, order, (format!("dispute_won:{}", word.id), &back, Account::Provider)).await?;
+        post(scene, order, (format!("dispute_won:{}", dispute.id), &back, Account::Provider)).await?;
         return scene.note(order, "DISPUTE_WON").await;
     }
     // The bank has paid the customer: what we still owed of it is settled by that.
@@ -109,8 +114,9 @@ async fn close(
         Account::RefundsDue => vec![(Account::RefundsDue, -amount)],
         held => vec![(Account::RefundsDue, -due), (held, due - amount)],
     };
-    post(scene, order, (format!("dispute_lost:{}", word.id), &legs, Account::Disputed)).await?;
-    scene.note(order, "DISPUTE_LOST").await
+    post(scene, order, (format!("dispute_lost:{}", dispute.id), &legs, Account::Disputed)).await?;
+    scene.note(order, "DISPUTE_LOST").await?;
+    refunds::end_if_nothing_is_left(scene, order, &payment.id).await
 }
 
 async fn post(

@@ -29,6 +29,9 @@ impl Model {
 }
 
 /// Enters a payment that is not known yet, to the credit of `held`. The order is locked.
+///
+/// # Errors
+/// Another order got it since it was looked for: two orders cannot share a payment.
 pub(crate) async fn register(
     scene: &Scene<'_>,
     order: &Order,
@@ -54,8 +57,7 @@ pub(crate) async fn register(
     let conflict = OnConflict::column(Column::Id).do_nothing().to_owned();
     let insert = Entity::insert(row.clone().into_active_model()).on_conflict(conflict);
     if insert.exec_without_returning(scene.txn).await? == 0 {
-        // Two orders cannot share a payment: what is stored stands.
-        return find(scene.txn, &payment.id).await?.ok_or(PaymentError::OrderNotFound);
+        return Err(PaymentError::PaymentTaken);
     }
     let posting = Posting {
         key: format!("payment:{}", payment.id),

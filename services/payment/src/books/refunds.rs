@@ -2,8 +2,9 @@
 //!
 //! A refund has a row before the provider is asked, and the provider's own word is entered whichever way it comes:
 //! as the answer, as an event about the refund, or as a charge's running total. The three may come in any order and
-//! twice. So the ledger is not moved by what an event says happened, but up to what is known by now: the larger of
-//! the sum of the refunds that succeeded and the largest running total that was seen.
+//! twice. So the ledger is not moved by what an event says happened, but to what is known by now: the refunds that
+//! stand at the provider, and what the largest running total has beyond all refunds that were ever made. That is the
+//! same in whatever order the words came.
 
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::OnConflict;
@@ -58,7 +59,7 @@ pub(crate) async fn of_payment(
 /// What is left of a payment to send back: neither sent, nor promised, nor lost in a dispute.
 pub(crate) async fn refundable(connection: &impl ConnectionTrait, payment: &Payment) -> Result<i64, DbErr> {
     let rows = of_payment(connection, &payment.id).await?;
-    let promised = sum(&rows, RefundStatus::Pending);
+    let promised = sum(&rows, |row| row.status == RefundStatus::Pending && row.provider_refund_id.is_none());
     let lost = disputes::lost(connection, &payment.id).await?;
     Ok((payment.amount_minor - payment.refunded_minor - promised - lost).max(0))
 }
@@ -156,7 +157,7 @@ async fn set_aside(
 pub(crate) async fn learn(
     scene: &Scene<'_>,
     order: &mut Order,
-    mut payment: Payment,
+    payment: Payment,
     word: &ProviderRefund,
 ) -> Result<(), PaymentError> {
     let known = Entity::find().filter(Column::ProviderRefundId.eq(&word.id)).one(scene.txn).await?;
@@ -173,7 +174,6 @@ pub(crate) async fn learn(
     };
     let status = next(row.status, word.word);
     if status == RefundStatus::Failed && row.status != RefundStatus::Failed {
-        payment.seen_minor = (payment.seen_minor - word.amount_minor).max(0);
         tracing::error!(order = order.id, refund = row.id, "the provider could not refund");
     }
     let columns = ActiveModel {
@@ -263,8 +263,15 @@ struct Move {
     held: i64,
 }
 
-fn plan(payment: &Payment, succeeded: i64) -> Move {
-    let target = succeeded.max(payment.seen_minor);
+/// What went back of a payment or is under way at the provider: the refunds that stand there, and what its running total
+/// has beyond all that were ever made.
+fn gone(payment: &Payment, rows: &[Model]) -> i64 {
+    let made = sum(rows, |row| row.provider_refund_id.is_some());
+    let failed = sum(rows, |row| row.provider_refund_id.is_some() && row.status == RefundStatus::Failed);
+    made - failed + (payment.seen_minor - made).max(0)
+}
+
+fn plan(payment: &Payment, target: i64) -> Move {
     let delta = target - payment.refunded_minor;
     let due = if delta >= 0 {
         delta.min((payment.due_minor - payment.drawn_minor).max(0))
@@ -278,7 +285,7 @@ fn plan(payment: &Payment, succeeded: i64) -> Move {
 /// Moves the ledger up to what is known, and the order with it.
 async fn rebalance(scene: &Scene<'_>, order: &mut Order, payment: Payment) -> Result<(), PaymentError> {
     let rows = of_payment(scene.txn, &payment.id).await?;
-    let change = plan(&payment, sum(&rows, RefundStatus::Succeeded));
+    let change = plan(&payment, gone(&payment, &rows));
     let held = payment.held();
     let postings = payment.postings + i64::from(change.due != 0 || change.held != 0);
     if postings != payment.postings {
@@ -309,32 +316,72 @@ async fn rebalance(scene: &Scene<'_>, order: &mut Order, payment: Payment) -> Re
         return Ok(());
     }
     let columns = OrderColumns { refunded_minor: Set(change.target), ..Default::default() };
-    let all = change.target >= payment.amount_minor;
-    match order.status {
+    let left = payment.amount_minor - change.target - disputes::lost(scene.txn, &payment.id).await?;
+    let to = match order.status {
+        _ if left > 0 => None,
+        OrderStatus::Paid | OrderStatus::Delivered | OrderStatus::Quarantined if is_under_way(&rows) => {
+            Some((OrderStatus::RefundPending, "ALL_REFUNDED"))
+        }
         OrderStatus::Paid
         | OrderStatus::Delivered
-        | OrderStatus::RefundPending
         | OrderStatus::Quarantined
-            if all =>
+        | OrderStatus::RefundPending
+            if !is_under_way(&rows) =>
         {
-            end_work(scene, order).await?;
-            scene.advance(order, columns, OrderStatus::Refunded, "").await
+            Some((OrderStatus::Refunded, ""))
         }
-        _ => scene.change(order, columns).await,
-    }
+        _ => None,
+    };
+    let Some((to, detail)) = to else {
+        return scene.change(order, columns).await;
+    };
+    end_work(scene, order).await?;
+    scene.advance(order, columns, to, detail).await
 }
 
-/// Keeps the job of a paid order from starting, or stops it.
-async fn end_work(scene: &Scene<'_>, order: &Order) -> Result<(), PaymentError> {
-    if order.status != OrderStatus::Paid || outbox::withdraw(scene.txn, scene.world, &order.id).await? {
+/// Whether the provider works on one of the refunds.
+fn is_under_way(rows: &[Model]) -> bool {
+    rows.iter().any(|row| row.status == RefundStatus::Pending && row.provider_refund_id.is_some())
+}
+
+/// Ends an order whose money was to go back once nothing is left of it, in whatever way it went.
+pub(crate) async fn end_if_nothing_is_left(
+    scene: &Scene<'_>,
+    order: &mut Order,
+    payment_id: &str,
+) -> Result<(), PaymentError> {
+    let own = order.provider_payment_id.as_deref() == Some(payment_id);
+    if !own || order.status != OrderStatus::RefundPending {
         return Ok(());
     }
-    outbox::enqueue(scene.txn, scene.world, outbox::cancel_intent(&order.id), order, &Task::CancelJob).await
+    let rows = of_payment(scene.txn, payment_id).await?;
+    let payment = payments::find(scene.txn, payment_id).await?.ok_or(PaymentError::PaymentNotFound)?;
+    let pending = rows.iter().any(|row| row.status == RefundStatus::Pending);
+    if pending || refundable(scene.txn, &payment).await? > 0 {
+        return Ok(());
+    }
+    let nothing = OrderColumns { ..Default::default() };
+    scene.advance(order, nothing, OrderStatus::Refunded, "NOTHING_LEFT").await
 }
 
-/// What the refunds in a status come to.
-fn sum(rows: &[Model], status: RefundStatus) -> i64 {
-    rows.iter().filter(|row| row.status == status).map(|row| row.amount_minor).sum()
+/// Keeps the job of a paid order from starting, or stops it. Where no job ever had the document, it is let go.
+async fn end_work(scene: &Scene<'_>, order: &Order) -> Result<(), PaymentError> {
+    let unwritten = match order.status {
+        OrderStatus::Paid => outbox::withdraw(scene.txn, scene.world, &order.id).await?,
+        OrderStatus::Quarantined => true,
+        _ => return Ok(()),
+    };
+    let (intent, task) = if unwritten {
+        (outbox::release_intent(&order.id), Task::ReleaseDocument)
+    } else {
+        (outbox::cancel_intent(&order.id), Task::CancelJob)
+    };
+    outbox::enqueue(scene.txn, scene.world, intent, order, &task).await
+}
+
+/// What some of the refunds come to.
+fn sum(rows: &[Model], which: impl Fn(&Model) -> bool) -> i64 {
+    rows.iter().filter(|row| which(row)).map(|row| row.amount_minor).sum()
 }
 
 fn payment_columns(
@@ -382,7 +429,8 @@ pub(crate) async fn give_up_unsent(
             payment_columns(&payment, |columns| columns.due_minor = Set(payment.due_minor - unused));
         columns.update(scene.txn).await?;
     }
-    scene.note(order, "REFUND_NOT_NEEDED").await
+    scene.note(order, "REFUND_NOT_NEEDED").await?;
+    end_if_nothing_is_left(scene, order, &payment.id).await
 }
 
 /// Draws on what was set aside because the money left in another way. Answers how much that was.
@@ -425,12 +473,47 @@ mod tests {
         }
     }
 
+    fn refund(amount_minor: i64, status: RefundStatus, at_provider: bool) -> Model {
+        Model {
+            id: "r".into(),
+            intent: "r".into(),
+            order_id: "o".into(),
+            user_id: "ada".into(),
+            payment_id: "pi".into(),
+            provider_refund_id: at_provider.then(|| "re".into()),
+            amount_minor,
+            currency: "EUR".into(),
+            status,
+            reason: String::new(),
+            note: String::new(),
+            created_at: 0,
+            decided_at: None,
+        }
+    }
+
     #[test]
-    fn the_ledger_moves_to_the_larger_of_sum_and_running_total() {
+    fn what_the_running_total_has_beyond_the_known_refunds_is_gone_too() {
+        use RefundStatus::{Failed, Pending, Requested, Succeeded};
+        let seen = |total| payment(total, 0, 0, 0);
+        assert_eq!(gone(&seen(0), &[]), 0);
+        assert_eq!(gone(&seen(300), &[]), 300);
+        let sent = [refund(200, Succeeded, true), refund(100, Pending, true)];
+        assert_eq!(gone(&seen(0), &sent), 300);
+        assert_eq!(gone(&seen(200), &sent), 300);
+        assert_eq!(gone(&seen(350), &sent), 350);
+        // A total from before one of them failed says nothing about what stands now.
+        let failed = [refund(200, Failed, true), refund(100, Succeeded, true)];
+        assert_eq!(gone(&seen(300), &failed), 100);
+        // What the provider has not heard of is not gone.
+        let wished = [refund(200, Pending, false), refund(100, Requested, false), refund(50, Failed, false)];
+        assert_eq!(gone(&seen(0), &wished), 0);
+    }
+
+    #[test]
+    fn the_ledger_moves_to_what_is_gone() {
         assert_eq!(plan(&payment(0, 0, 0, 0), 0), Move { target: 0, due: 0, held: 0 });
-        assert_eq!(plan(&payment(300, 0, 0, 0), 0), Move { target: 300, due: 0, held: 300 });
-        assert_eq!(plan(&payment(300, 300, 0, 0), 200), Move { target: 300, due: 0, held: 0 });
-        assert_eq!(plan(&payment(300, 300, 0, 0), 500), Move { target: 500, due: 0, held: 200 });
+        assert_eq!(plan(&payment(0, 0, 0, 0), 300), Move { target: 300, due: 0, held: 300 });
+        assert_eq!(plan(&payment(0, 300, 0, 0), 500), Move { target: 500, due: 0, held: 200 });
     }
 
     #[test]

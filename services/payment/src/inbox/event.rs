@@ -25,6 +25,8 @@ pub(crate) struct Event {
 pub(crate) enum Subject {
     /// Nothing to do, and why.
     Ignored(&'static str),
+    /// It cannot be right, and why: an operator must look.
+    Suspect(&'static str),
     Order {
         order_id: String,
         notice: Notice,
@@ -43,8 +45,8 @@ pub(crate) enum Notice {
     Paid(Payment),
     /// It has arrived, and so much of it went back so far, in minor units.
     Refunded(Payment, i64),
-    /// The checkout is complete, the money is still on its way.
-    Processing,
+    /// The session is complete or the intent confirmed, the money is still on its way.
+    Processing { object_id: String },
     /// The session or intent can no longer be paid.
     Expired { object_id: String },
     /// The money that was on its way did not come.
@@ -127,6 +129,11 @@ pub(crate) const KINDS: [&str; 19] = [
     "charge.dispute.closed",
 ];
 
+/// The provider's ids and types have a few dozen letters.
+const MAX_WORD_BYTES: usize = 255;
+/// More digits than the provider takes in any currency.
+const MAX_AMOUNT_MINOR: i64 = 999_999_999_999;
+
 #[derive(Deserialize)]
 struct Envelope {
     id: String,
@@ -149,9 +156,7 @@ impl Event {
     /// The body is not an event.
     pub(crate) fn parse(body: &[u8]) -> Result<Self, PaymentError> {
         let envelope: Envelope = serde_json::from_slice(body).map_err(|_| PaymentError::Payload)?;
-        // U+0000 is no text for PostgreSQL.
-        let word = |text: &str| text.len() <= 255 && !text.contains(char::is_control);
-        if envelope.id.is_empty() || !word(&envelope.id) || !word(&envelope.kind) {
+        if !is_word(&envelope.id) || !is_word(&envelope.kind) {
             return Err(PaymentError::Payload);
         }
         let subject = subject(&envelope.kind, envelope.data.object)?;
@@ -166,7 +171,7 @@ impl Notice {
         match self {
             Self::Paid(_) => "paid",
             Self::Refunded(..) => "refunded",
-            Self::Processing => "processing",
+            Self::Processing { .. } => "processing",
             Self::Expired { .. } => "expired",
             Self::Failed { .. } => "failed",
             Self::Incomplete => "incomplete",
@@ -186,7 +191,7 @@ impl Notice {
     pub(crate) fn of_intent(intent: PaymentIntent) -> Option<Self> {
         match intent.status {
             Some(IntentStatus::Succeeded) => Some(succeeded(intent)),
-            Some(IntentStatus::Processing) => Some(Self::Processing),
+            Some(IntentStatus::Processing) => Some(Self::Processing { object_id: intent.id }),
             Some(IntentStatus::Canceled) => Some(Self::Expired { object_id: intent.id }),
             Some(IntentStatus::Payable) | None => None,
         }
@@ -195,7 +200,7 @@ impl Notice {
     fn of_completed(session: CheckoutSession) -> Self {
         match session.payment_status {
             Some(PaymentStatus::Paid) => paid(session.payment_intent, session.amount_total, session.currency),
-            Some(PaymentStatus::Unpaid) => Self::Processing,
+            Some(PaymentStatus::Unpaid) => Self::Processing { object_id: session.id },
             // Our sessions always cost something.
             Some(PaymentStatus::NoPaymentRequired | PaymentStatus::Unknown) | None => Self::Incomplete,
         }
@@ -226,7 +231,10 @@ fn subject(kind: &str, object: Value) -> Result<Subject, PaymentError> {
                 .map(|session: CheckoutSession| Notice::Expired { object_id: session.id })
         },
         "payment_intent.succeeded" => |object| serde_json::from_value(object).map(succeeded),
-        "payment_intent.processing" => |_| Ok(Notice::Processing),
+        "payment_intent.processing" => |object| {
+            serde_json::from_value(object)
+                .map(|intent: PaymentIntent| Notice::Processing { object_id: intent.id })
+        },
         "payment_intent.payment_failed" => |object| {
             serde_json::from_value(object)
                 .map(|intent: PaymentIntent| Notice::Failed { object_id: intent.id })
@@ -254,10 +262,19 @@ fn about_payment<T: DeserializeOwned>(
     read: impl FnOnce(T) -> Result<(Reference, Fact), &'static str>,
 ) -> Result<Subject, PaymentError> {
     let object = serde_json::from_value(object).map_err(|_| PaymentError::Payload)?;
-    Ok(match read(object) {
-        Ok((payment, fact)) => Subject::Payment { payment_id: payment.into_id(), fact },
-        Err(reason) => Subject::Ignored(reason),
-    })
+    let (payment, fact) = match read(object) {
+        Ok(read) => read,
+        Err(reason) => return Ok(Subject::Ignored(reason)),
+    };
+    let payment_id = payment.into_id();
+    let (id, amount_minor, currency) = match &fact {
+        Fact::Refund(refund) => (&refund.id, refund.amount_minor, &refund.currency),
+        Fact::Dispute(dispute) => (&dispute.id, dispute.amount_minor, &dispute.currency),
+    };
+    if is_word(&payment_id) && is_word(id) && is_money(amount_minor, currency) {
+        return Ok(Subject::Payment { payment_id, fact });
+    }
+    Ok(Subject::Suspect("NO_MONEY"))
 }
 
 /// A refund object, as far as it matters.
@@ -347,20 +364,35 @@ fn of_charge(charge: Charge) -> Notice {
 fn of_refunded_charge(charge: Charge) -> Notice {
     let refunded_minor = charge.amount_refunded;
     match (of_charge(charge), refunded_minor) {
-        (Notice::Paid(payment), Some(refunded_minor)) => Notice::Refunded(payment, refunded_minor),
+        (Notice::Paid(payment), Some(refunded_minor)) if (0..=payment.amount_minor).contains(&refunded_minor) => {
+            Notice::Refunded(payment, refunded_minor)
+        }
         _ => Notice::Incomplete,
     }
 }
 
 fn paid(payment: Option<Reference>, amount_minor: Option<i64>, currency: Option<String>) -> Notice {
-    match (payment, amount_minor, currency) {
-        (Some(payment), Some(amount_minor), Some(currency)) => Notice::Paid(Payment {
-            id: payment.into_id(),
-            amount_minor,
-            currency: currency.to_ascii_uppercase(),
-        }),
-        _ => Notice::Incomplete,
+    let (Some(payment), Some(amount_minor), Some(currency)) = (payment, amount_minor, currency) else {
+        return Notice::Incomplete;
+    };
+    let payment = Payment { id: payment.into_id(), amount_minor, currency: currency.to_ascii_uppercase() };
+    if is_word(&payment.id) && is_money(amount_minor, &payment.currency) {
+        Notice::Paid(payment)
+    } else {
+        Notice::Incomplete
     }
+}
+
+/// Whether a text can be an id or a type. Others no database stores, U+0000 for one.
+fn is_word(text: &str) -> bool {
+    !text.is_empty() && text.len() <= MAX_WORD_BYTES && !text.contains(char::is_control)
+}
+
+/// Whether it can be an amount of money at all: what is within these bounds can be added up without care.
+fn is_money(amount_minor: i64, currency: &str) -> bool {
+    (0..=MAX_AMOUNT_MINOR).contains(&amount_minor)
+        && currency.len() == 3
+        && currency.bytes().all(|byte| byte.is_ascii_uppercase())
 }
 
 /// The shape of our order ids: a UUID in lower case.
@@ -416,7 +448,7 @@ mod tests {
             Subject::Order { notice, .. } => notice,
             other => panic!("{other:?}"),
         };
-        assert_eq!(notice("unpaid"), Notice::Processing);
+        assert_eq!(notice("unpaid"), Notice::Processing { object_id: "cs_1".into() });
         assert_eq!(notice("no_payment_required"), Notice::Incomplete);
         assert_eq!(notice("something_new"), Notice::Incomplete);
         let mut without_payment = session("paid");

@@ -4,13 +4,14 @@ use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use futures::FutureExt;
+use quire_clock::World;
 use quire_idempotency::Keys;
 use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use tokio_util::sync::CancellationToken;
 
 use super::event::Event;
-use super::{Inbox, Verdict};
+use super::{Inbox, PANICKED, Verdict};
 use crate::apply::Applied;
 use crate::backoff::full_jitter;
 use crate::error::PaymentError;
@@ -79,27 +80,38 @@ pub(crate) async fn again(inbox: &Inbox, row: &Model) -> Result<Verdict, Payment
         }
         Ok(Err(error)) if error.may_pass() => return Err(error),
         Ok(Err(error)) => error.to_string(),
-        Err(_) => "panicked".to_owned(),
+        Err(_) => PANICKED.to_owned(),
     };
+    let txn = inbox.database.begin_write().await?;
+    put_off(&txn, &inbox.world, row, error).await?;
+    txn.commit().await?;
+    Ok(Verdict::Deferred)
+}
+
+/// Notes that an event could not be applied: it is tried again later, or is dead.
+pub(super) async fn put_off(
+    txn: &DatabaseTransaction,
+    world: &World,
+    row: &Model,
+    error: String,
+) -> Result<(), DbErr> {
     let attempts = row.attempts.saturating_add(1);
     let dead = attempts >= MAX_ATTEMPTS;
-    tracing::error!(event = row.event_id, attempts, dead, error, "an event could not be applied again");
+    tracing::error!(event = row.event_id, attempts, dead, error, "an event could not be applied");
     let failures = u32::try_from(attempts).unwrap_or(u32::MAX);
-    let wait = full_jitter(&inbox.world, FIRST_WAIT, LONGEST_WAIT, failures);
+    let wait = full_jitter(world, FIRST_WAIT, LONGEST_WAIT, failures);
     let status = if dead { InboxStatus::Dead } else { InboxStatus::Received };
-    let txn = inbox.database.begin_write().await?;
     Entity::update_many()
         .col_expr(Column::Attempts, Expr::value(attempts))
         .col_expr(Column::Status, Expr::value(sea_orm::ActiveEnum::to_value(&status)))
-        .col_expr(Column::NextAt, Expr::value(inbox.world.now().plus(wait).unix_micros()))
+        .col_expr(Column::NextAt, Expr::value(world.now().plus(wait).unix_micros()))
         .col_expr(Column::LastError, Expr::value(error))
         .filter(Column::EventId.eq(&row.event_id))
         .filter(Column::Attempts.eq(row.attempts))
-        .filter(Column::Status.is_in([InboxStatus::Received, InboxStatus::Dead]))
-        .exec(&txn)
+        .filter(Column::Status.is_in([InboxStatus::Parked, InboxStatus::Received, InboxStatus::Dead]))
+        .exec(txn)
         .await?;
-    txn.commit().await?;
-    Ok(Verdict::Deferred)
+    Ok(())
 }
 
 /// Nothing: somebody else has finished it.

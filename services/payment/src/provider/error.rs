@@ -70,6 +70,11 @@ impl ProviderError {
         matches!(self, Self::Refused { status: 404, code } if code == "resource_missing")
     }
 
+    /// Whether the customer's bank disputes what should be refunded.
+    pub(crate) fn is_disputed(&self) -> bool {
+        matches!(self, Self::Refused { code, .. } if code == "charge_disputed")
+    }
+
     /// The wait that the provider asked for.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {

@@ -2,14 +2,17 @@
 
 use std::collections::HashMap;
 
+use quire_clock::World;
+use quire_database::Database;
 use quire_proto::job::v1::{JobStatus, OrderJob};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
-use super::{Finding, Kind, Run};
+use super::{Finding, Kind, Reconciler, Run};
 use crate::error::PaymentError;
 use crate::orders::is_id;
 use crate::outbox;
 use crate::settle::{Outcome, Report};
+use crate::store;
 use crate::store::entity::orders::{self, Model as Order, OrderStatus};
 
 /// The most that the job service answers at once.
@@ -46,10 +49,9 @@ impl Run<'_> {
     async fn without_job(&self, order: Order) -> Result<(), PaymentError> {
         let mut mended = false;
         if !self.dry_run {
-            let txn = self.reconciler.database.begin_write().await?;
-            mended = outbox::wish_again(&txn, &order.id).await?;
-            txn.commit().await?;
-            self.reconciler.inbox.wake.notify_one();
+            let Reconciler { database, world, inbox, .. } = self.reconciler;
+            mended = wish_anew(database, world, &order.id).await?;
+            inbox.wake.notify_one();
         }
         let detail = "paid, and no job".to_owned();
         let subject = order.provider_payment_id.unwrap_or_default();
@@ -62,7 +64,9 @@ impl Run<'_> {
             JobStatus::Completed => Outcome::Delivered,
             JobStatus::Failed => Outcome::Failed,
             JobStatus::Cancelled => Outcome::Cancelled,
-            JobStatus::Unspecified | JobStatus::Queued | JobStatus::Running => return Ok(()),
+            JobStatus::Unspecified | JobStatus::Queued | JobStatus::Running | JobStatus::Paused => {
+                return Ok(());
+            }
         };
         if !self.dry_run {
             let report = Report {
@@ -129,6 +133,21 @@ impl Run<'_> {
     }
 }
 
+/// Wishes again for the job of an order, whatever became of the first wish. `false`: the money went back since the order
+/// was read, so that there is to be no job, or a worker has the wish.
+async fn wish_anew(database: &Database, world: &World, order_id: &str) -> Result<bool, PaymentError> {
+    let txn = database.begin_write().await?;
+    let order = store::lock_order(&txn, order_id).await?;
+    let Some(order) = order.filter(|order| order.status == OrderStatus::Paid) else {
+        return Ok(false);
+    };
+    // Written anew in case the wish itself is gone.
+    outbox::wish_for_job(&txn, world, &order).await?;
+    let wished = outbox::wish_again(&txn, order_id).await?;
+    txn.commit().await?;
+    Ok(wished)
+}
+
 /// What is wrong with a job's order, if anything.
 fn unpaid(order: Option<&Order>, job: &OrderJob) -> Option<&'static str> {
     let Some(order) = order else {
@@ -144,4 +163,36 @@ fn unpaid(order: Option<&Order>, job: &OrderJob) -> Option<&'static str> {
 
 fn has_ended(job: &OrderJob) -> bool {
     matches!(job.status(), JobStatus::Completed | JobStatus::Failed | JobStatus::Cancelled)
+}
+
+#[cfg(test)]
+mod tests {
+    use quire_testkit::Backend;
+
+    use super::*;
+    use crate::checkout::tests::{checkout, insert};
+
+    /// Found by the model: the mend read the order first and looked no second time.
+    async fn an_order_that_was_refunded_since_it_was_read_gets_no_job(backend: Backend) {
+        let (checkout, _file) = checkout(backend, "http://127.0.0.1:1").await;
+        let order = insert(&checkout, |order| order.status = OrderStatus::Paid).await;
+        let txn = checkout.database.begin_write().await.unwrap();
+        outbox::wish_for_job(&txn, &checkout.world, &order).await.unwrap();
+        assert!(outbox::withdraw(&txn, &checkout.world, &order.id).await.unwrap());
+        let columns = orders::ActiveModel {
+            status: sea_orm::ActiveValue::Set(OrderStatus::Refunded),
+            ..Default::default()
+        };
+        let of_order = orders::Column::Id.eq(&order.id);
+        orders::Entity::update_many().set(columns).filter(of_order).exec(&txn).await.unwrap();
+        txn.commit().await.unwrap();
+        assert!(!wish_anew(&checkout.database, &checkout.world, &order.id).await.unwrap());
+        let intent = outbox::start_intent(&order.id);
+        assert!(outbox::is_done(checkout.database.reader(), &intent).await.unwrap());
+
+        let paid = insert(&checkout, |order| order.status = OrderStatus::Paid).await;
+        assert!(wish_anew(&checkout.database, &checkout.world, &paid.id).await.unwrap());
+    }
+
+    quire_testkit::on_both_databases!(an_order_that_was_refunded_since_it_was_read_gets_no_job);
 }
