@@ -1,11 +1,11 @@
 //! Messages as JSON: snake_case, RFC 3339 times, money in minor units, every field always there.
 
 pub(crate) mod auth;
+pub(crate) mod job;
 pub(crate) mod payment;
 
 use quire_clock::Timestamp;
 use quire_proto::document::v1 as document;
-use quire_proto::job::v1 as job;
 use serde_json::{Value, json};
 
 pub(crate) fn time(timestamp: Option<&prost_types::Timestamp>) -> Value {
@@ -79,24 +79,5 @@ pub(crate) fn section(section: &document::Section) -> Value {
         "blocks": serde_json::from_str(&section.blocks_json).unwrap_or_else(|_| json!(section.blocks_json)),
         "writer": section.writer,
         "written_at": time(section.written_at.as_ref()),
-    })
-}
-
-pub(crate) fn job(job: &job::Job) -> Value {
-    json!({
-        "id": job.id,
-        "order_id": or_null(&job.order_id),
-        "document_id": job.document_id,
-        "status": word(job.status().as_str_name(), "JOB_STATUS_"),
-        "step": or_null(&job.step),
-        "sections_done": job.sections_done,
-        "sections_total": job.sections_total,
-        "percent": job.percent,
-        "attempt": job.attempt,
-        "counted_pages": number_or_null(job.counted_pages),
-        "failure": or_null(&job.failure),
-        "last_event_id": job.last_seq,
-        "created_at": time(job.created_at.as_ref()),
-        "finished_at": time(job.finished_at.as_ref()),
     })
 }

@@ -9,7 +9,7 @@ use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::from_fn_with_state;
 use axum::response::IntoResponse;
-use axum::routing::{delete, get, patch, post};
+use axum::routing::{delete, get, patch, post, put};
 use quire_fault::{Fault, Kind};
 use quire_serve::call::REQUEST_ID;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -21,8 +21,8 @@ use crate::error::{ApiError, REASON};
 use crate::idempotency::{IDEMPOTENCY_KEY, REPLAYED};
 use crate::limits::{RATE_LIMIT, RATE_LIMIT_POLICY};
 use crate::routes::{
-    audit, auth, documents, exports, health, jobs, jwks, limits, payments, reconcile, refunds, sessions,
-    sign_in, sources, users,
+    audit, auth, documents, exports, generate, health, jobs, jwks, limits, payments, reconcile, refunds,
+    sessions, sign_in, sources, users,
 };
 use crate::state::State;
 
@@ -70,12 +70,22 @@ pub(crate) fn router(state: Arc<State>) -> Router {
         .route("/admin/payments/reconcile", post(reconcile::reconcile))
         .route("/admin/dead-letters", get(reconcile::dead_letters))
         .route("/admin/dead-letters/{kind}/{id}/redrive", post(reconcile::redrive))
+        .route("/generate/models", get(generate::models))
+        .route("/generate/estimate-cost", get(generate::estimate_cost))
         .route("/generate/full-document", post(jobs::generate_full_document))
         .route("/jobs", get(jobs::list))
         .route("/jobs/{id}", get(jobs::read))
         .route("/jobs/{id}/status", get(jobs::read))
         .route("/jobs/{id}/events", get(jobs::events))
-        .route("/jobs/{id}/cancel", post(jobs::cancel));
+        .route("/jobs/{id}/cancel", post(jobs::cancel))
+        .route("/jobs/{id}/pause", post(jobs::pause))
+        .route("/jobs/{id}/resume", post(jobs::resume))
+        .route("/admin/jobs", get(jobs::admin::list))
+        .route("/admin/jobs/{id}", get(jobs::admin::read))
+        .route("/admin/jobs/{id}/retry", post(jobs::admin::retry))
+        .route("/admin/jobs/{id}/priority", put(jobs::admin::set_priority))
+        .route("/admin/job-dead-letters", get(jobs::admin::dead_letters))
+        .route("/admin/job-dead-letters/{id}/{kind}/redrive", post(jobs::admin::redrive));
     Router::new()
         .nest("/api/v1", api)
         .route("/.well-known/jwks.json", get(jwks::keys))

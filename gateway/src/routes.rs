@@ -4,6 +4,7 @@ pub(crate) mod audit;
 pub(crate) mod auth;
 pub(crate) mod documents;
 pub(crate) mod exports;
+pub(crate) mod generate;
 pub(crate) mod health;
 pub(crate) mod jobs;
 pub(crate) mod jwks;

@@ -14,7 +14,9 @@ use serde_json::{Value, json};
 use crate::load::{Call, Load, Measured, percentiles};
 use crate::server::Server;
 
-/// Orders that are paid, and so events that matter.
+/// Orders that are paid one after another, while nothing else goes on.
+const CALM: usize = 40;
+/// Orders that are paid in the storm.
 const ORDERS: usize = 200;
 /// How often each of their events comes in the storm.
 const REPETITIONS: usize = 50;
@@ -46,6 +48,7 @@ impl Sender {
 /// An order that waits for its payment.
 struct Order {
     id: String,
+    document_id: String,
     total: i64,
     currency: String,
 }
@@ -67,7 +70,7 @@ pub(crate) async fn measure(server: &Server, load: Load, row: impl Fn(&str, &str
     let mut customer = Customer::new(&server.gateway)?;
     customer.sign_in("storm@example.org", &server.mail_dir()).await?;
     let mut orders = Vec::new();
-    for number in 0..ORDERS {
+    for number in 0..CALM + ORDERS {
         orders.push(order(&customer, number).await?);
     }
     let sender = Sender {
@@ -86,9 +89,17 @@ pub(crate) async fn measure(server: &Server, load: Load, row: impl Fn(&str, &str
         "memory before and after the storm (VmRSS)",
         &format!("{before:.1} and {:.1} MiB", server.resident_mib()?),
     );
-    let (jobs, waits) = jobs(&customer).await?;
-    row("jobs after the storm", &format!("{jobs}, duplicates {}", jobs.saturating_sub(ORDERS)));
-    row("from the payment's commit to the job's row", &percentiles(&waits));
+    let jobs = jobs(&customer).await?;
+    let all = CALM + ORDERS;
+    row("paid orders and their jobs", &format!("{all} and {}, duplicates {}", jobs.len(), jobs.len() - all));
+    let waits = |orders: &[Order]| {
+        let mut waits: Vec<Duration> =
+            orders.iter().filter_map(|order| jobs.iter().find(|job| job.0 == order.id)).map(|job| job.1).collect();
+        waits.sort_unstable();
+        percentiles(&waits)
+    };
+    row("from the payment's commit to the job's row, calm", &waits(&calm));
+    row("the same in the storm", &waits(&orders));
 
     let events = Arc::new(AtomicUsize::new(0));
     let orders = Arc::new(orders);
@@ -107,6 +118,7 @@ async fn order(customer: &Customer, number: usize) -> anyhow::Result<Order> {
     let order = customer.post("/payment/create-checkout", &body).await?;
     Ok(Order {
         id: text(&order, "id")?.to_owned(),
+        document_id: text(&document, "id")?.to_owned(),
         total: order["total"]["amount_minor"].as_i64().context("the order has no total")?,
         currency: order["total"]["currency"].as_str().unwrap_or_default().to_lowercase(),
     })
@@ -149,25 +161,24 @@ impl Call for Fresh {
     }
 }
 
-/// How many jobs the customer has, and how long after its payment each was made.
-async fn jobs(customer: &Customer) -> anyhow::Result<(usize, Vec<Duration>)> {
-    let mut waits = Vec::new();
+/// The order of every job of the customer, and how long after its payment the job was made.
+async fn jobs(customer: &Customer) -> anyhow::Result<Vec<(String, Duration)>> {
     loop {
-        let orders = all(customer, "/payment/orders", "orders").await?;
         let jobs = all(customer, "/jobs", "jobs").await?;
-        if jobs.len() < ORDERS {
+        if jobs.len() < CALM + ORDERS {
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         }
-        for order in &orders {
-            let job =
-                jobs.iter().find(|job| job["order_id"] == order["id"]).context("an order has no job")?;
-            let moment = |value: &Value| Timestamp::parse_rfc3339(value.as_str().unwrap_or_default());
+        let orders = all(customer, "/payment/orders", "orders").await?;
+        let moment = |value: &Value| Timestamp::parse_rfc3339(value.as_str().unwrap_or_default());
+        let wait = |job: &Value| {
+            let order = orders.iter().find(|order| order["id"] == job["order_id"]);
+            let order = order.context("a job has no order")?;
             let wait = moment(&job["created_at"])?.unix_micros() - moment(&order["paid_at"])?.unix_micros();
-            waits.push(Duration::from_micros(u64::try_from(wait).unwrap_or_default()));
-        }
-        waits.sort_unstable();
-        return Ok((jobs.len(), waits));
+            let wait = Duration::from_micros(u64::try_from(wait).unwrap_or_default());
+            anyhow::Ok((text(order, "id")?.to_owned(), wait))
+        };
+        return jobs.iter().map(wait).collect();
     }
 }
 

@@ -33,7 +33,8 @@ pub(crate) async fn create(
     let validate_only = !body.is_well_formed();
     let message =
         pb::CreateDocumentRequest { spec: Some(spec), validate_only, idempotency_key: key.0.clone() };
-    let answer = state.upstream.document.clone().create_document(state.upstream.quick(&caller, message)).await;
+    let answer =
+        state.upstream.document.clone().create_document(state.upstream.quick(&caller, message)).await;
     let answer = answer.map_err(|status| key.blame(body.blame_with(status, &FIELDS)))?;
     body.finish()?;
     let replayed = idempotency::replayed(answer.metadata());

@@ -1,4 +1,6 @@
-//! Jobs: start, read, list, cancel, and follow.
+//! Jobs: start, read, list, pause, cancel, and follow.
+
+pub(crate) mod admin;
 
 use axum::Json;
 use axum::extract::Path;
@@ -18,6 +20,16 @@ use crate::sse;
 use crate::state::{Shared, State};
 use crate::upstream::{self, Caller};
 
+/// The words for statuses in queries.
+const STATUSES: [(&str, pb::JobStatus); 6] = [
+    ("queued", pb::JobStatus::Queued),
+    ("running", pb::JobStatus::Running),
+    ("paused", pb::JobStatus::Paused),
+    ("completed", pb::JobStatus::Completed),
+    ("failed", pb::JobStatus::Failed),
+    ("cancelled", pb::JobStatus::Cancelled),
+];
+
 pub(crate) async fn generate_full_document(
     state: Shared,
     SignedIn { caller, .. }: SignedIn,
@@ -29,7 +41,7 @@ pub(crate) async fn generate_full_document(
     let answer = state.upstream.job.clone().generate_full_document(request).await;
     let job = answer.map_err(|status| body.blame(status))?.into_inner().job.unwrap_or_default();
     let location = format!("/api/v1/jobs/{}", job.id);
-    Ok((StatusCode::ACCEPTED, [(LOCATION, location)], Json(render::job(&job))))
+    Ok((StatusCode::ACCEPTED, [(LOCATION, location)], Json(render::job::job(&job))))
 }
 
 pub(crate) async fn list(
@@ -37,15 +49,8 @@ pub(crate) async fn list(
     SignedIn { caller, .. }: SignedIn,
     parameters: Parameters,
 ) -> ApiResult<impl IntoResponse> {
-    let (page_size, page_token) = parameters.page()?;
-    let document_id = parameters.text("document_id").unwrap_or_default().to_owned();
-    let answer = upstream::read(|| async {
-        let (page_token, document_id) = (page_token.clone(), document_id.clone());
-        let message = pb::ListJobsRequest { page_size, page_token, document_id };
-        state.upstream.job.clone().list_jobs(state.upstream.quick(&caller, message)).await
-    });
-    let answer = answer.await.map_err(|status| parameters.blame(status))?;
-    let jobs: Vec<_> = answer.jobs.iter().map(render::job).collect();
+    let answer = page(&state, &caller, &parameters).await?;
+    let jobs: Vec<_> = answer.jobs.iter().map(render::job::job).collect();
     Ok(Json(json!({ "jobs": jobs, "next_page_token": answer.next_page_token })))
 }
 
@@ -54,7 +59,7 @@ pub(crate) async fn read(
     SignedIn { caller, .. }: SignedIn,
     Path(job_id): Path<String>,
 ) -> ApiResult<impl IntoResponse> {
-    Ok(Json(render::job(&find(&state, &caller, &job_id).await?)))
+    Ok(Json(render::job::job(&find(&state, &caller, &job_id).await?)))
 }
 
 pub(crate) async fn cancel(
@@ -64,7 +69,27 @@ pub(crate) async fn cancel(
 ) -> ApiResult<impl IntoResponse> {
     let request = state.upstream.quick(&caller, pb::CancelJobRequest { job_id });
     let answer = state.upstream.job.clone().cancel_job(request).await?.into_inner();
-    Ok(Json(render::job(&answer.job.unwrap_or_default())))
+    Ok(Json(render::job::job(&answer.job.unwrap_or_default())))
+}
+
+pub(crate) async fn pause(
+    state: Shared,
+    SignedIn { caller, .. }: SignedIn,
+    Path(job_id): Path<String>,
+) -> ApiResult<impl IntoResponse> {
+    let request = state.upstream.quick(&caller, pb::PauseJobRequest { job_id });
+    let answer = state.upstream.job.clone().pause_job(request).await?.into_inner();
+    Ok(Json(render::job::job(&answer.job.unwrap_or_default())))
+}
+
+pub(crate) async fn resume(
+    state: Shared,
+    SignedIn { caller, .. }: SignedIn,
+    Path(job_id): Path<String>,
+) -> ApiResult<impl IntoResponse> {
+    let request = state.upstream.quick(&caller, pb::ResumeJobRequest { job_id });
+    let answer = state.upstream.job.clone().resume_job(request).await?.into_inner();
+    Ok(Json(render::job::job(&answer.job.unwrap_or_default())))
 }
 
 /// Server-sent events. `Last-Event-ID` (or `?last_event_id=`, for clients that cannot set headers) continues
@@ -96,6 +121,25 @@ pub(crate) async fn events(
     let gatekeeper = state.upstream.gatekeeper.clone();
     let ended = async move { gatekeeper.until_ended(&user).await };
     Ok(sse::answer(stream, state.shutdown.clone(), ended, place))
+}
+
+/// One page of the jobs that the caller sees.
+async fn page(state: &State, caller: &Caller, parameters: &Parameters) -> ApiResult<pb::ListJobsResponse> {
+    let (page_size, page_token) = parameters.page()?;
+    let status = match parameters.text("status") {
+        None => pb::JobStatus::Unspecified,
+        Some(text) => {
+            let known = STATUSES.iter().find(|(word, _)| *word == text).map(|(_, status)| *status);
+            let words = || STATUSES.iter().map(|(word, _)| (*word).to_owned()).collect();
+            known.ok_or_else(|| parameters.blame(Fault::invalid_field("status", Rule::Enum(words()))))?
+        }
+    };
+    let document_id = parameters.text("document_id").unwrap_or_default().to_owned();
+    let message = pb::ListJobsRequest { page_size, page_token, document_id, status: status.into() };
+    let answer = upstream::read(|| async {
+        state.upstream.job.clone().list_jobs(state.upstream.quick(caller, message.clone())).await
+    });
+    answer.await.map_err(|status| parameters.blame(status))
 }
 
 async fn find(state: &State, caller: &Caller, job_id: &str) -> ApiResult<pb::Job> {

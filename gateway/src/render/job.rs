@@ -1,0 +1,74 @@
+//! Jobs as JSON.
+
+use quire_proto::job::v1 as pb;
+use serde_json::{Value, json};
+
+use super::{number_or_null, or_null, time, word};
+
+pub(crate) fn job(job: &pb::Job) -> Value {
+    json!({
+        "id": job.id,
+        "order_id": or_null(&job.order_id),
+        "document_id": job.document_id,
+        "status": word(job.status().as_str_name(), "JOB_STATUS_"),
+        "step": or_null(&job.step),
+        "sections_done": job.sections_done,
+        "sections_total": job.sections_total,
+        "percent": job.percent,
+        "attempt": job.attempt,
+        "counted_pages": number_or_null(job.counted_pages),
+        "failure": or_null(&job.failure),
+        "last_event_id": job.last_seq,
+        "priority": job.priority,
+        "paused_at": time(job.paused_at.as_ref()),
+        "pause_reason": or_null(&job.pause_reason),
+        "created_at": time(job.created_at.as_ref()),
+        "finished_at": time(job.finished_at.as_ref()),
+    })
+}
+
+/// The same, and whose it is.
+pub(crate) fn of_anybody(job: &pb::Job) -> Value {
+    let mut value = self::job(job);
+    value["user_id"] = json!(job.user_id);
+    value
+}
+
+pub(crate) fn timeline(timeline: &pb::GetJobTimelineResponse) -> Value {
+    let event = |event: &pb::JobEvent| {
+        json!({
+            "id": event.seq,
+            "kind": event.kind,
+            // Stored as JSON; should it ever not be, the text itself is still shown.
+            "data": serde_json::from_str(&event.data_json).unwrap_or_else(|_| json!(event.data_json)),
+            "at": time(event.at.as_ref()),
+        })
+    };
+    let step = |step: &pb::JobStep| {
+        json!({
+            "key": step.key,
+            "status": step.status,
+            "epoch": step.epoch,
+            "writer": or_null(&step.writer),
+            "input_tokens": step.input_tokens,
+            "output_tokens": step.output_tokens,
+            "done_at": time(step.done_at.as_ref()),
+        })
+    };
+    json!({
+        "job": timeline.job.as_ref().map(of_anybody),
+        "crashes": timeline.crashes,
+        "events": timeline.events.iter().map(event).collect::<Vec<_>>(),
+        "steps": timeline.steps.iter().map(step).collect::<Vec<_>>(),
+    })
+}
+
+pub(crate) fn dead_letter(letter: &pb::DeadLetter) -> Value {
+    json!({
+        "job_id": letter.job_id,
+        "kind": letter.kind,
+        "attempts": letter.attempts,
+        "last_error": or_null(&letter.last_error),
+        "dead_at": time(letter.dead_at.as_ref()),
+    })
+}
