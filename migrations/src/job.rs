@@ -1,5 +1,9 @@
 //! Tables of the job context.
 
+mod m0005_money;
+
+mod m0004_operations;
+
 use sea_orm_migration::prelude::*;
 
 pub struct JobMigrator;
@@ -7,7 +11,13 @@ pub struct JobMigrator;
 #[async_trait::async_trait]
 impl MigratorTrait for JobMigrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(First), Box::new(Stalls), Box::new(Parts)]
+        vec![
+            Box::new(First),
+            Box::new(Stalls),
+            Box::new(Parts),
+            Box::new(m0004_operations::Operations),
+            Box::new(m0005_money::Money),
+        ]
     }
 
     fn migration_table_name() -> DynIden {

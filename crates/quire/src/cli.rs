@@ -48,6 +48,11 @@ pub enum Command {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Jobs: list, show, cancel, retry, pause, resume and order them; the running background-job service does the work.
+    Jobs {
+        #[command(subcommand)]
+        command: crate::jobs::JobsCommand,
+    },
     /// The audit logs.
     Audit {
         #[command(subcommand)]
@@ -155,6 +160,11 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Reconcile { dry_run } => {
             let _telemetry = start_telemetry(&mut settings, "quire-reconcile", "warn")?;
             crate::reconcile::run(dry_run, settings, world).await?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Command::Jobs { command } => {
+            let _telemetry = start_telemetry(&mut settings, "quire-jobs", "warn")?;
+            crate::jobs::run(command, settings, world).await?;
             return Ok(ExitCode::SUCCESS);
         }
         Command::Attack(arguments) => return crate::attack::command(arguments, world).await,

@@ -13,6 +13,7 @@ pub mod embedded;
 mod fail_points;
 mod folder_lock;
 pub mod installation;
+pub mod jobs;
 pub mod migrate;
 pub mod operator;
 pub mod probe;

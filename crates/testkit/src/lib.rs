@@ -8,6 +8,7 @@
 mod database;
 pub mod doors;
 mod lying_redis;
+pub mod model_server;
 mod private;
 mod process;
 mod redis_server;

@@ -6,6 +6,7 @@ mod accounts;
 mod calls;
 mod door;
 mod failures;
+mod jobs;
 mod limits;
 mod metrics;
 mod revocations;

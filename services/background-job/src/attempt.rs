@@ -1,6 +1,7 @@
 //! One attempt of a job: its steps in order, each done once however many attempts there are.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use quire_proto::document::v1 as doc;
 use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter};
@@ -11,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::ending::FINISH;
 use crate::error::Stop;
 use crate::lease::Lease;
+use crate::money::budget::Budgets;
 use crate::peers::{Documents, Fenced, Taking};
 use crate::press::Press;
 use crate::recorder::{DONE, RUNNING};
@@ -28,6 +30,7 @@ pub struct Tools {
     pub documents: Documents,
     pub writers: Writers,
     pub press: Arc<dyn Press>,
+    pub budgets: Budgets,
 }
 
 /// A claimed job being done.
@@ -37,6 +40,8 @@ pub struct Attempt<'a> {
     pub job: &'a job::Model,
     /// Cancelled when the process shuts down: stop at the next checkpoint.
     pub drain: &'a CancellationToken,
+    /// Set while the job shall rest: the same.
+    pub paused: &'a AtomicBool,
 }
 
 /// The document as this attempt found it, and the writer ready for it.
@@ -70,9 +75,12 @@ impl Attempt<'_> {
         steps::finish::run(self, pages).await
     }
 
-    /// Between two steps: whether the process wants to stop.
+    /// Between two steps: whether the process wants to stop, or the job shall rest.
     pub fn checkpoint(&self) -> Result<(), Stop> {
-        if self.drain.is_cancelled() { Err(Stop::GivenBack) } else { Ok(()) }
+        if self.drain.is_cancelled() {
+            return Err(Stop::GivenBack);
+        }
+        if self.paused.load(Ordering::Relaxed) { Err(Stop::Paused) } else { Ok(()) }
     }
 
     /// A named place between two durable steps is reached.

@@ -1,7 +1,5 @@
 //! Asking for the end of a job that is not done.
 
-use std::sync::Arc;
-
 use quire_database::now;
 use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
@@ -9,6 +7,7 @@ use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 use crate::ending::{self, Ending, FINISH};
 use crate::error::JobError;
 use crate::lease::Lease;
+use crate::pause;
 use crate::store::entity::{job, lease as lease_row};
 use crate::store::{Change, Status, Store};
 
@@ -33,17 +32,15 @@ pub async fn cancel(store: &Store, job_id: &str, why: Why) -> Result<job::Model,
         return Ok(job);
     }
     let delivers = why == Why::Unwanted && job.sections_done > 0;
-    if job.status() == Status::Queued && !delivers {
+    if job.status() != Status::Running && !delivers {
         end_waiting(store, &mut change, &job).await?;
     } else if !note(&mut change, &job, why).await? {
         return Ok(job);
     }
     store.world.reach("job.cancel.before_commit");
+    change.call();
     change.commit().await?;
     store.world.reach("job.cancel.committed");
-    // An error means that nothing runs here; a worker elsewhere sees it at its next renewal.
-    let _ = store.wakes.cancels.send(Arc::from(job_id));
-    store.wakes.queue.notify_waiters();
     store.job(job_id).await?.ok_or(JobError::NotFound)
 }
 
@@ -69,6 +66,10 @@ async fn note(change: &mut Change, job: &job::Model, why: Why) -> Result<bool, J
         // Whatever the job waits for, its end does not; and what went wrong so far was another step.
         change.set(job::Column::RunAt, 0);
         change.step_done();
+        pause::forget(change);
+        if job.status() == Status::Paused {
+            change.set(job::Column::Status, Status::Queued.name());
+        }
     }
     if why == Why::Refunded && job.refunded_at.is_none() {
         news = true;

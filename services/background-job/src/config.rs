@@ -7,12 +7,12 @@ use quire_database::Settings as DatabaseSettings;
 use quire_identity::MasterSecret;
 use quire_serve::metrics::Metrics;
 use quire_serve::settings::{Common, Settings};
-use url::Url;
 
-use crate::writers::openai::ModelSettings;
+use crate::writers::settings::ModelConfig;
 
 /// The PostgreSQL schema of this context.
 const SCHEMA: &str = "job";
+const EVENTS_RETENTION: Duration = Duration::from_secs(7 * 86_400);
 
 /// Everything the service is told at its start.
 #[derive(Debug, Clone)]
@@ -25,14 +25,20 @@ pub struct Config {
     pub payment_url: String,
     /// Jobs at the same time in this process.
     pub concurrency: usize,
+    /// Of one user at the same time, in all processes together. `QUIRE_JOBS_PER_USER`.
+    pub jobs_per_user: u32,
+    /// Of all users at the same time, in all processes together; 0: no limit. `QUIRE_JOBS_GLOBAL`.
+    pub jobs_global: u32,
+    /// How long events and delivered messages are kept after a job's end. `QUIRE_JOB_EVENTS_RETENTION_SECONDS`.
+    pub events_retention: Duration,
     /// How long a job belongs to a worker that says nothing. `QUIRE_JOB_LEASE_SECONDS`.
     pub lease: Duration,
-    /// After the shutdown a job has this long to come to a checkpoint.
+    /// After the shutdown a job has this long to come to a checkpoint. `QUIRE_DRAIN_SECONDS`.
     pub drain: Duration,
     /// First backoff of a step that is tried again.
     pub retry_base: Duration,
-    /// `None`: documents for the writer `openai` fail.
-    pub model: Option<ModelSettings>,
+    /// Language models, their prices and their budgets.
+    pub models: ModelConfig,
     /// The program that is started as `<program> typeset`.
     pub typesetter: PathBuf,
     /// This is the only process on the database, and holds the data folder's lock: leases of earlier starts are
@@ -52,9 +58,13 @@ impl Config {
         if typesetter.is_none() {
             settings.problem("QUIRE_CHILD_PROGRAM must be set: the path of this program cannot be found out");
         }
-        let model = model(settings);
+        let models = ModelConfig::read(settings);
         let concurrency = settings.number("QUIRE_JOB_CONCURRENCY", 2, 1..=64);
         let lease = Duration::from_secs(settings.number("QUIRE_JOB_LEASE_SECONDS", 30, 2..=3600));
+        let jobs_per_user = settings.number("QUIRE_JOBS_PER_USER", 2, 1..=1000);
+        let jobs_global = settings.number("QUIRE_JOBS_GLOBAL", 0, 0..=100_000);
+        let events_retention = settings.seconds("QUIRE_JOB_EVENTS_RETENTION_SECONDS", EVENTS_RETENTION);
+        let drain = Duration::from_secs(settings.number("QUIRE_DRAIN_SECONDS", 8, 0..=60));
         Some(Self {
             database: DatabaseSettings {
                 url: common.database_url.clone(),
@@ -67,37 +77,17 @@ impl Config {
             document_url: common.document_url.clone(),
             payment_url: common.payment_url.clone(),
             concurrency,
+            jobs_per_user,
+            jobs_global,
+            events_retention,
             lease,
-            drain: Duration::from_secs(5),
+            drain,
             retry_base: Duration::from_secs(1),
-            model,
+            models,
             typesetter: typesetter?,
             exclusive_data_dir,
             metrics: Metrics::default(),
         })
-    }
-}
-
-/// The model, if its address and name are set.
-fn model(settings: &mut Settings) -> Option<ModelSettings> {
-    let base_url = settings.optional("QUIRE_MODEL_BASE_URL");
-    let model = settings.optional("QUIRE_MODEL");
-    let api_key = settings.secret("QUIRE_MODEL_API_KEY");
-    match (base_url, model) {
-        (None, None) => None,
-        (Some(base_url), Some(model)) => match Url::parse(&base_url) {
-            Ok(url) if matches!(url.scheme(), "http" | "https") => {
-                Some(ModelSettings { base_url: url, model, api_key })
-            }
-            _ => {
-                settings.problem("QUIRE_MODEL_BASE_URL must start with http:// or https://");
-                None
-            }
-        },
-        _ => {
-            settings.problem("QUIRE_MODEL_BASE_URL and QUIRE_MODEL belong together: one of them is missing");
-            None
-        }
     }
 }
 
@@ -133,7 +123,7 @@ mod tests {
         let config = config.unwrap();
         settings.finish().unwrap();
         assert_eq!((config.concurrency, config.lease), (2, Duration::from_secs(30)));
-        assert!(config.model.is_none());
+        assert!(config.models.openai.is_none());
     }
 
     #[test]

@@ -8,6 +8,7 @@ use crate::error::Stop;
 use crate::events::Kind;
 use crate::lease::{self, Lease};
 use crate::outbox;
+use crate::pause;
 use crate::store::entity::job;
 use crate::store::{Change, Status, Store};
 
@@ -76,6 +77,9 @@ pub async fn write(
     };
     change.set(job::Column::Status, status.name());
     change.set(job::Column::FinishedAt, change.at.unix_micros());
+    pause::forget(change);
+    // The user's slot is free.
+    change.call();
     if let Some(order_id) = &job.order_id {
         let outcome = outcome.as_str_name().to_owned();
         let settle =

@@ -16,6 +16,10 @@ pub enum JobError {
     Invalid(Vec<Violation>),
     #[error("the page token is not one of ours")]
     PageToken,
+    #[error("an operator has paused this job")]
+    PausedByOperator,
+    #[error("the job has not failed")]
+    NotFailed,
     #[error("another service refused")]
     Peer(Fault),
     #[error("the database refused")]
@@ -34,6 +38,14 @@ impl JobError {
             Self::Invalid(violations) => Fault::invalid(violations),
             Self::PageToken => {
                 Fault::new(Kind::Malformed, "PAGE_TOKEN_INVALID", "the page token is not one of ours")
+            }
+            Self::PausedByOperator => Fault::new(
+                Kind::Precondition,
+                "PAUSED_BY_OPERATOR",
+                "an operator has paused this job, and only an operator can resume it",
+            ),
+            Self::NotFailed => {
+                Fault::new(Kind::Precondition, "JOB_NOT_FAILED", "only a job that failed can be retried")
             }
             Self::Peer(fault) => fault,
             Self::Database(error) => {
@@ -61,6 +73,9 @@ pub enum Stop {
     /// The process is shutting down; the job goes back to the queue as it is.
     #[error("given back")]
     GivenBack,
+    /// Somebody wants the job to rest.
+    #[error("paused")]
+    Paused,
     /// The same step may succeed later.
     #[error("{reason}")]
     Retry { reason: String, after: Option<Duration> },

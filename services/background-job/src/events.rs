@@ -1,11 +1,12 @@
 //! The event log of a job, and following it.
 //!
-//! Events are numbered from 1 without gaps and stay. What each kind carries, beside `percent` where the job
+//! Events are numbered from 1 without gaps and stay until some days after the job's end. What each kind carries, beside `percent` where the job
 //! moves on:
 //!
 //! | kind | data |
 //! |---|---|
 //! | `queued` | `pages` |
+//! | `requeued` | `from`, the job that failed, and `sections` that are taken over |
 //! | `started` | `attempt` |
 //! | `planned` | `chapters`, `sections` |
 //! | `section_started` | `key`, `title`, `section` and `sections` (counted from 1), `restart` |
@@ -13,6 +14,8 @@
 //! | `section_done` | `key`, `title`, `section`, `sections`, `writer` |
 //! | `typesetting` | `replaced`, if characters had to be: those without a glyph, as `U+4E2D` |
 //! | `retrying` | `step`, `retry` (counted from 1), `delay_ms`, `reason` |
+//! | `paused` | `reason`: `owner`, `operator` or `budget_exhausted` |
+//! | `resumed` | |
 //! | `completed` | `pages` |
 //! | `failed` | `reason`, `message` |
 //! | `cancelled` | `pages`, if the part that was finished was delivered |
@@ -49,6 +52,9 @@ pub enum Kind {
     SectionDone,
     Typesetting,
     Retrying,
+    Paused,
+    Resumed,
+    Requeued,
     Completed,
     Failed,
     Cancelled,
@@ -65,6 +71,9 @@ impl Kind {
             Self::SectionDone => "section_done",
             Self::Typesetting => "typesetting",
             Self::Retrying => "retrying",
+            Self::Paused => "paused",
+            Self::Resumed => "resumed",
+            Self::Requeued => "requeued",
             Self::Completed => "completed",
             Self::Failed => "failed",
             Self::Cancelled => "cancelled",
@@ -90,6 +99,8 @@ pub fn watch(
         let mut wakes = store.wakes.events.subscribe();
         let mut after = after_seq;
         loop {
+            // In this order: after the end there are no events that the reading could miss.
+            let ended = store.job(&job_id).await?.is_none_or(|job| job.status().is_final());
             let events = read(&store, &job_id, after).await?;
             let found = !events.is_empty();
             for event in events {
@@ -103,9 +114,8 @@ pub fn watch(
             if found {
                 continue;
             }
-            // A reader that has seen the last event already.
-            let job = store.job(&job_id).await?;
-            if job.is_none_or(|job| job.status().is_final() && job.last_seq <= after) {
+            // A reader that has seen the last event already, or comes when they are deleted.
+            if ended {
                 return;
             }
             tokio::select! {

@@ -5,32 +5,61 @@ mod convert;
 use std::pin::Pin;
 
 use futures::{Stream, StreamExt};
-use quire_fault::log_internal;
+use quire_fault::{Fault, log_internal};
 use quire_identity::Gatekeeper;
 use quire_proto::job::v1 as pb;
 use quire_proto::job::v1::job_service_server::JobService;
 use tokio_util::sync::CancellationToken;
+use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
 
 use crate::cancel::{self, Why};
+use crate::dead_letters;
 use crate::error::JobError;
 use crate::events;
+use crate::money::estimate;
 use crate::order_jobs;
+use crate::pause;
 use crate::peers::Documents;
-use crate::query::{self, Listing};
+use crate::priority;
+use crate::query::{self, Caller, Listing};
+use crate::redo;
 use crate::start::{self, NewJob};
 use crate::store::Store;
+use crate::timeline;
 use crate::watch;
+use crate::writers::Offered;
 
 /// Who may start, look up and stop the jobs of orders.
 const PAYMENT: &[&str] = &["payment"];
+/// The operator's own name, for commands at a terminal.
+const OPERATORS: &[&str] = &["operator"];
 
 pub struct Grpc {
     pub store: Store,
     pub documents: Documents,
+    pub offered: Vec<Offered>,
     pub gatekeeper: Gatekeeper,
     /// Ends open streams.
     pub shutdown: CancellationToken,
+}
+
+impl Grpc {
+    /// A user, an administrator, or the operator at a terminal.
+    async fn caller(&self, metadata: &MetadataMap) -> Result<Caller, Fault> {
+        if self.gatekeeper.service(metadata, OPERATORS).is_ok() {
+            return Ok(Caller::Operator);
+        }
+        Ok(self.gatekeeper.user(metadata).await?.into())
+    }
+
+    /// An administrator, or the operator at a terminal.
+    async fn operator(&self, metadata: &MetadataMap) -> Result<(), Fault> {
+        if self.gatekeeper.service(metadata, OPERATORS).is_ok() {
+            return Ok(());
+        }
+        self.gatekeeper.admin(metadata).await.map(|_| ())
+    }
 }
 
 #[tonic::async_trait]
@@ -49,7 +78,7 @@ impl JobService for Grpc {
         &self,
         request: Request<pb::GenerateFullDocumentRequest>,
     ) -> Result<Response<pb::GenerateFullDocumentResponse>, Status> {
-        let caller = self.gatekeeper.user(request.metadata()).await?;
+        let caller = self.gatekeeper.user(request.metadata()).await?.into();
         let document_id = &request.get_ref().document_id;
         let job = start::generate(&self.store, &self.documents, &caller, document_id).await?;
         Ok(Response::new(pb::GenerateFullDocumentResponse { job: Some(job.into()) }))
@@ -59,7 +88,7 @@ impl JobService for Grpc {
         &self,
         request: Request<pb::GetJobRequest>,
     ) -> Result<Response<pb::GetJobResponse>, Status> {
-        let caller = self.gatekeeper.user(request.metadata()).await?;
+        let caller = self.caller(request.metadata()).await?;
         let job = query::get(&self.store, &caller, &request.get_ref().job_id).await?;
         Ok(Response::new(pb::GetJobResponse { job: Some(job.into()) }))
     }
@@ -68,12 +97,13 @@ impl JobService for Grpc {
         &self,
         request: Request<pb::ListJobsRequest>,
     ) -> Result<Response<pb::ListJobsResponse>, Status> {
-        let caller = self.gatekeeper.user(request.metadata()).await?;
+        let caller = self.caller(request.metadata()).await?;
         let request = request.get_ref();
         let listing = Listing {
             page_size: request.page_size,
             page_token: &request.page_token,
             document_id: &request.document_id,
+            status: convert::status(request.status()),
         };
         let page = query::list(&self.store, &caller, listing).await?;
         let jobs = page.jobs.into_iter().map(Into::into).collect();
@@ -84,10 +114,79 @@ impl JobService for Grpc {
         &self,
         request: Request<pb::CancelJobRequest>,
     ) -> Result<Response<pb::CancelJobResponse>, Status> {
-        let caller = self.gatekeeper.user(request.metadata()).await?;
+        let caller = self.caller(request.metadata()).await?;
         let job = query::get(&self.store, &caller, &request.get_ref().job_id).await?;
         let job = cancel::cancel(&self.store, &job.id, Why::Unwanted).await?;
         Ok(Response::new(pb::CancelJobResponse { job: Some(job.into()) }))
+    }
+
+    async fn pause_job(
+        &self,
+        request: Request<pb::PauseJobRequest>,
+    ) -> Result<Response<pb::PauseJobResponse>, Status> {
+        let caller = self.caller(request.metadata()).await?;
+        let job = query::get(&self.store, &caller, &request.get_ref().job_id).await?;
+        let job = pause::pause(&self.store, &caller, &job.id).await?;
+        Ok(Response::new(pb::PauseJobResponse { job: Some(job.into()) }))
+    }
+
+    async fn resume_job(
+        &self,
+        request: Request<pb::ResumeJobRequest>,
+    ) -> Result<Response<pb::ResumeJobResponse>, Status> {
+        let caller = self.caller(request.metadata()).await?;
+        let job = query::get(&self.store, &caller, &request.get_ref().job_id).await?;
+        let job = pause::resume(&self.store, &caller, &job.id).await?;
+        Ok(Response::new(pb::ResumeJobResponse { job: Some(job.into()) }))
+    }
+
+    async fn set_job_priority(
+        &self,
+        request: Request<pb::SetJobPriorityRequest>,
+    ) -> Result<Response<pb::SetJobPriorityResponse>, Status> {
+        self.operator(request.metadata()).await?;
+        let request = request.get_ref();
+        let job = query::get(&self.store, &Caller::Operator, &request.job_id).await?;
+        let job = priority::set(&self.store, &job.id, request.priority).await?;
+        Ok(Response::new(pb::SetJobPriorityResponse { job: Some(job.into()) }))
+    }
+
+    async fn retry_job(
+        &self,
+        request: Request<pb::RetryJobRequest>,
+    ) -> Result<Response<pb::RetryJobResponse>, Status> {
+        self.operator(request.metadata()).await?;
+        let job = redo::retry(&self.store, &request.get_ref().job_id).await?;
+        Ok(Response::new(pb::RetryJobResponse { job: Some(job.into()) }))
+    }
+
+    async fn get_job_timeline(
+        &self,
+        request: Request<pb::GetJobTimelineRequest>,
+    ) -> Result<Response<pb::GetJobTimelineResponse>, Status> {
+        self.operator(request.metadata()).await?;
+        let timeline = timeline::of(&self.store, &request.get_ref().job_id).await?;
+        Ok(Response::new(timeline.into()))
+    }
+
+    async fn list_dead_letters(
+        &self,
+        request: Request<pb::ListDeadLettersRequest>,
+    ) -> Result<Response<pb::ListDeadLettersResponse>, Status> {
+        self.operator(request.metadata()).await?;
+        let letters = dead_letters::list(&self.store).await?;
+        let dead_letters = letters.into_iter().map(Into::into).collect();
+        Ok(Response::new(pb::ListDeadLettersResponse { dead_letters }))
+    }
+
+    async fn redrive_dead_letter(
+        &self,
+        request: Request<pb::RedriveDeadLetterRequest>,
+    ) -> Result<Response<pb::RedriveDeadLetterResponse>, Status> {
+        self.operator(request.metadata()).await?;
+        let request = request.get_ref();
+        let redriven = dead_letters::redrive(&self.store, &request.job_id, &request.kind).await?;
+        Ok(Response::new(pb::RedriveDeadLetterResponse { redriven }))
     }
 
     type WatchJobStream = Pin<Box<dyn Stream<Item = Result<pb::WatchJobResponse, Status>> + Send>>;
@@ -98,7 +197,7 @@ impl JobService for Grpc {
     ) -> Result<Response<Self::WatchJobStream>, Status> {
         let caller = self.gatekeeper.user(request.metadata()).await?;
         let request = request.get_ref();
-        let job = query::get(&self.store, &caller, &request.job_id).await?;
+        let job = query::get(&self.store, &caller.clone().into(), &request.job_id).await?;
         let events = events::watch(self.store.clone(), job.id, request.after_seq, self.shutdown.clone());
         let answers = events.map(|event| match event {
             Ok(event) => Ok(pb::WatchJobResponse { event: Some(event.into()) }),
@@ -111,6 +210,31 @@ impl JobService for Grpc {
         let gatekeeper = self.gatekeeper.clone();
         let ended = async move { gatekeeper.until_ended(&caller).await };
         Ok(Response::new(Box::pin(watch::until_ended(answers, ended))))
+    }
+
+    async fn list_models(
+        &self,
+        request: Request<pb::ListModelsRequest>,
+    ) -> Result<Response<pb::ListModelsResponse>, Status> {
+        self.gatekeeper.user(request.metadata()).await?;
+        Ok(Response::new(pb::ListModelsResponse { models: self.offered.iter().map(Into::into).collect() }))
+    }
+
+    async fn estimate_cost(
+        &self,
+        request: Request<pb::EstimateCostRequest>,
+    ) -> Result<Response<pb::EstimateCostResponse>, Status> {
+        self.gatekeeper.user(request.metadata()).await?;
+        let pb::EstimateCostRequest { pages, writer } = request.get_ref();
+        let (offered, estimate) = estimate::estimate(&self.store, &self.offered, (writer, *pages)).await?;
+        Ok(Response::new(pb::EstimateCostResponse {
+            pages: *pages,
+            model: Some(offered.into()),
+            input_tokens: estimate.usage.input_tokens,
+            output_tokens: estimate.usage.output_tokens,
+            cost_micro: estimate.cost_micro,
+            measured_jobs: estimate.measured_jobs,
+        }))
     }
 
     async fn find_order_jobs(

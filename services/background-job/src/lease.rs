@@ -5,6 +5,7 @@
 //! monotonic clock, before the lease can run out, so that a lost attempt spends no more money.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use quire_database::now;
@@ -73,6 +74,14 @@ pub struct Signals {
     pub lost: CancellationToken,
     /// The customer or an operator wants the job to end.
     pub cancelled: CancellationToken,
+    /// The job shall rest; looked at by every checkpoint, since it may be taken back.
+    pub paused: Arc<AtomicBool>,
+}
+
+/// What is wanted of a job while it runs.
+struct Wanted {
+    cancel: bool,
+    pause: bool,
 }
 
 /// Renews a lease until it is lost or the future is dropped. Runs apart from the work, so that a slow step
@@ -80,20 +89,21 @@ pub struct Signals {
 pub async fn keep(store: &Store, lease: &Lease, length: Duration, signals: &Signals) {
     let mut good_until = Instant::now() + length.mul_f64(ABORT_SHARE);
     let mut pause = length.mul_f64(RENEW_SHARE);
-    let mut cancels = store.wakes.cancels.subscribe();
+    let mut calls = store.wakes.holders.subscribe();
     loop {
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
-            () = woken(&mut cancels, &lease.job_id) => {}
+            () = woken(&mut calls, &lease.job_id) => {}
             () = tokio::time::sleep_until(good_until) => break,
         }
         // The lease counts from some moment after this one, so this side is never the later one.
         let asked_at = Instant::now();
         match tokio::time::timeout_at(good_until, renew(store, lease, length)).await {
-            Ok(Ok(Some(cancel_requested))) => {
+            Ok(Ok(Some(wanted))) => {
                 good_until = asked_at + length.mul_f64(ABORT_SHARE);
                 pause = length.mul_f64(RENEW_SHARE);
-                if cancel_requested {
+                signals.paused.store(wanted.pause, Ordering::Relaxed);
+                if wanted.cancel {
                     signals.cancelled.cancel();
                 }
             }
@@ -109,9 +119,8 @@ pub async fn keep(store: &Store, lease: &Lease, length: Duration, signals: &Sign
     signals.lost.cancel();
 }
 
-/// Extends the lease from the database's present time. `None`: it belongs to another attempt. Otherwise
-/// whether the job shall be cancelled.
-async fn renew(store: &Store, lease: &Lease, length: Duration) -> Result<Option<bool>, DbErr> {
+/// Extends the lease from the database's present time. `None`: it belongs to another attempt.
+async fn renew(store: &Store, lease: &Lease, length: Duration) -> Result<Option<Wanted>, DbErr> {
     let tx = store.database.begin_write().await?;
     let expires_at = now(&tx).await?.plus(length);
     let renewed = lease::Entity::update_many()
@@ -126,7 +135,11 @@ async fn renew(store: &Store, lease: &Lease, length: Duration) -> Result<Option<
     }
     let job = job::Entity::find_by_id(&lease.job_id).one(&tx).await?;
     tx.commit().await?;
-    Ok(Some(job.is_some_and(|job| job.cancel_requested_at.is_some())))
+    let wanted = |at: fn(&job::Model) -> Option<i64>| job.as_ref().and_then(at).is_some();
+    Ok(Some(Wanted {
+        cancel: wanted(|job| job.cancel_requested_at),
+        pause: wanted(|job| job.pause_requested_at),
+    }))
 }
 
 /// Ends every lease of other starts of the process: only for the one process that holds the data folder's

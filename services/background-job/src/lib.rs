@@ -5,27 +5,40 @@
 //! write is fenced by the epoch, every event has a number without gaps, and the end of a job, its last event and
 //! the message that settles its order are one transaction. A job that is cancelled halfway delivers the sections
 //! that are finished.
+//!
+//! Users take turns, with so many jobs at work as allowed; a job can be paused and resumed. Other processes are told of
+//! what is new by PostgreSQL's NOTIFY, with polling behind it.
 
 mod attempt;
 mod background;
 mod cancel;
+mod chunks;
 mod config;
+mod dead_letters;
 mod ending;
 mod error;
 mod events;
+mod fair;
 mod grpc;
+mod janitor;
 mod lease;
+mod money;
 mod order_jobs;
 mod outbox;
+mod pause;
 mod peers;
 mod press;
+mod priority;
 mod query;
 mod queue;
 mod recorder;
+mod redo;
 mod retry;
 mod start;
 mod steps;
 mod store;
+mod timeline;
+mod wake;
 mod watch;
 mod worker;
 mod writer;
@@ -47,8 +60,10 @@ use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 pub use config::Config;
+pub use money::budget::Budgets;
+pub use money::price::{Price, PriceError, Prices};
 pub use press::Press;
-pub use writers::openai::ModelSettings;
+pub use writers::settings::{ModelConfig, ModelSettings};
 
 /// The name in service tokens and logs.
 const NAME: &str = "background-job";
@@ -122,18 +137,27 @@ pub async fn serve_with(
         outbox::expire_leases(&store).await?;
         tracing::info!(jobs = ended, "jobs of an earlier start go on");
     }
+    match money::overspent::resume_all(&store).await {
+        Ok(0) => {}
+        Ok(jobs) => tracing::info!(jobs, "jobs whose budget was used up go on"),
+        Err(error) => tracing::warn!(%error, "jobs whose budget was used up stay paused"),
+    }
 
     let identity = ServiceIdentity::new(NAME, world.clone(), &config.master);
     let documents = peers::Documents::new(client::channel(&config.document_url)?, identity.clone());
     let payments = peers::Payments::new(client::channel(&config.payment_url)?, identity);
-    let openai: Option<Arc<dyn writer::Writer>> = match config.model {
-        Some(model) => Some(Arc::new(writers::openai::OpenAiWriter::new(model)?)),
-        None => None,
+    let writers = writers::Writers::new(&config.models)?;
+    let (budgets, offered) = (config.models.budgets, writers::offered(&config.models));
+    let tools = attempt::Tools {
+        store: store.clone(),
+        documents: documents.clone(),
+        writers,
+        press: parts.press,
+        budgets,
     };
-    let writers = writers::Writers { digest: Arc::new(writers::digest::DigestWriter), openai };
-    let tools =
-        attempt::Tools { store: store.clone(), documents: documents.clone(), writers, press: parts.press };
-    let pace = worker::Pace { lease: config.lease, drain: config.drain, retry_base: config.retry_base };
+    let limits = fair::Limits { per_user: config.jobs_per_user, global: config.jobs_global };
+    let pace =
+        worker::Pace { lease: config.lease, drain: config.drain, retry_base: config.retry_base, limits };
 
     // Background work ends with the server, and the server with it, also when one of them breaks by itself.
     let stop = shutdown.child_token();
@@ -145,8 +169,13 @@ pub async fn serve_with(
     let relay = outbox::Relay { store: store.clone(), documents: documents.clone(), payments };
     let relay_stop = stop.clone();
     tasks.spawn(async move { relay.run(relay_stop).await });
+    let janitor = janitor::Janitor { store: store.clone(), retention: config.events_retention };
+    tasks.spawn(janitor.run(stop.clone()));
+    if database.is_postgres() {
+        tasks.spawn(wake::listen(config.database.url, store.clone(), stop.clone()));
+    }
 
-    let face = grpc::Grpc { store, documents, gatekeeper: parts.gatekeeper, shutdown: stop.clone() };
+    let face = grpc::Grpc { store, documents, offered, gatekeeper: parts.gatekeeper, shutdown: stop.clone() };
     let served = Server::new(NAME, world, listener)
         .metrics(&config.metrics)
         .add(JobServiceServer::new(face))

@@ -31,6 +31,10 @@ const LEASE: Duration = Duration::from_secs(60);
 /// First backoff of a message.
 const BASE: Duration = Duration::from_millis(500);
 const POLL: Duration = Duration::from_secs(1);
+/// A message that its receiver refuses for good is sent this often; then it is a dead letter.
+const MAX_TRIES: i32 = 12;
+/// Characters of a refusal that are kept.
+const LONGEST_ERROR: usize = 500;
 
 /// How a job ended that delivered nothing.
 #[derive(Debug, Serialize, Deserialize)]
@@ -110,6 +114,7 @@ impl Relay {
         let due = |now: Timestamp| {
             outbox::Entity::find()
                 .filter(outbox::Column::DoneAt.is_null())
+                .filter(outbox::Column::DeadAt.is_null())
                 .filter(outbox::Column::NextAt.lte(now.unix_micros()))
                 .filter(outbox::Column::LeasedUntil.lt(now.unix_micros()))
                 .order_by_asc(outbox::Column::NextAt)
@@ -144,8 +149,8 @@ impl Relay {
             REPORT => self.report(&row).await,
             kind => Err(tonic::Status::internal(format!("messages of kind {kind} are not known"))),
         };
-        let done = match delivered {
-            Ok(()) => true,
+        let refusal = match delivered {
+            Ok(()) => None,
             Err(status) => {
                 let fault = Fault::from(&status);
                 // The document was deleted, or has another job by now: nobody waits for this report.
@@ -157,20 +162,29 @@ impl Relay {
                     moot,
                     "a message was not taken"
                 );
-                moot
+                (!moot).then_some(fault)
             }
         };
+        let done = refusal.is_none();
         let tx = self.store.database.begin_write().await?;
         let now = now(&tx).await?;
         let update = outbox::Entity::update_many()
             .filter(outbox::Column::JobId.eq(&row.job_id))
             .filter(outbox::Column::Kind.eq(&row.kind))
             .col_expr(outbox::Column::LeasedUntil, Expr::value(0_i64));
-        let update = if done {
-            update.col_expr(outbox::Column::DoneAt, Expr::value(now.unix_micros()))
-        } else {
-            let delay = retry::delay(&self.store.world, BASE, row.attempts, None);
-            update.col_expr(outbox::Column::NextAt, Expr::value(now.plus(delay).unix_micros()))
+        let update = match refusal {
+            None => update.col_expr(outbox::Column::DoneAt, Expr::value(now.unix_micros())),
+            Some(fault) => {
+                let said: String = fault.message.chars().take(LONGEST_ERROR).collect();
+                let update = update.col_expr(outbox::Column::LastError, Expr::value(said));
+                if !retry::may_pass(fault.kind) && row.attempts + 1 >= MAX_TRIES {
+                    tracing::error!("a message is given up: it is a dead letter");
+                    update.col_expr(outbox::Column::DeadAt, Expr::value(now.unix_micros()))
+                } else {
+                    let delay = retry::delay(&self.store.world, BASE, row.attempts, None);
+                    update.col_expr(outbox::Column::NextAt, Expr::value(now.plus(delay).unix_micros()))
+                }
+            }
         };
         update.exec(&tx).await?;
         tx.commit().await?;

@@ -5,22 +5,40 @@ use quire_identity::UserCaller;
 use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
 use crate::error::JobError;
-use crate::store::Store;
 use crate::store::entity::job;
+use crate::store::{Status, Store};
 
 const MAX_PAGE: i32 = 100;
 const DEFAULT_PAGE: i32 = 20;
+
+/// Who asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Caller {
+    /// The user with this id, who sees their own jobs.
+    Owner(String),
+    /// Sees everybody's.
+    Operator,
+}
+
+impl From<UserCaller> for Caller {
+    fn from(user: UserCaller) -> Self {
+        if user.is_admin() { Self::Operator } else { Self::Owner(user.user_id) }
+    }
+}
 
 /// The job, if the caller may see it.
 ///
 /// # Errors
 /// [`JobError::NotFound`] for other users' jobs too.
-pub async fn get(store: &Store, caller: &UserCaller, id: &str) -> Result<job::Model, JobError> {
+pub async fn get(store: &Store, caller: &Caller, id: &str) -> Result<job::Model, JobError> {
     if !is_id(id) {
         return Err(JobError::NotFound);
     }
     let job = store.job(id).await?.ok_or(JobError::NotFound)?;
-    if job.user_id == caller.user_id || caller.is_admin() { Ok(job) } else { Err(JobError::NotFound) }
+    match caller {
+        Caller::Owner(user_id) if job.user_id != *user_id => Err(JobError::NotFound),
+        Caller::Owner(_) | Caller::Operator => Ok(job),
+    }
 }
 
 /// One page of jobs, newest first.
@@ -40,13 +58,15 @@ pub struct Listing<'a> {
     pub page_token: &'a str,
     /// Empty: of all documents.
     pub document_id: &'a str,
+    /// `None`: wherever they stand.
+    pub status: Option<Status>,
 }
 
 /// The caller's jobs; an operator gets everybody's.
 ///
 /// # Errors
 /// The page size or the token is not acceptable.
-pub async fn list(store: &Store, caller: &UserCaller, listing: Listing<'_>) -> Result<Page, JobError> {
+pub async fn list(store: &Store, caller: &Caller, listing: Listing<'_>) -> Result<Page, JobError> {
     if listing.page_size < 0 {
         return Err(JobError::Invalid(vec![Violation::new("page_size", Rule::GreaterThanEqual(0))]));
     }
@@ -55,8 +75,11 @@ pub async fn list(store: &Store, caller: &UserCaller, listing: Listing<'_>) -> R
         size => size.min(MAX_PAGE),
     };
     let mut select = job::Entity::find();
-    if !caller.is_admin() {
-        select = select.filter(job::Column::UserId.eq(&caller.user_id));
+    if let Caller::Owner(user_id) = caller {
+        select = select.filter(job::Column::UserId.eq(user_id));
+    }
+    if let Some(status) = listing.status {
+        select = select.filter(job::Column::Status.eq(status.name()));
     }
     if !listing.document_id.is_empty() {
         if !is_id(listing.document_id) {

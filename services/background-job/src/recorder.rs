@@ -7,17 +7,25 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use crate::attempt::Attempt;
+use crate::chunks;
 use crate::error::Stop;
 use crate::events::Kind;
-use crate::lease::Lease;
+use crate::money::budget::Exhausted;
+use crate::money::ledger::{self, Call, Outcome, Wanted};
+use crate::money::overspent;
+use crate::store::Change;
 use crate::store::entity::step;
-use crate::store::{Change, Store};
-use crate::writer::{Note, Sink, WriteError};
+use crate::writer::{Draft, Note, Sink, WriteError};
 
 /// Text waits at most this long for more before it is published.
 const FLUSH_AFTER: Duration = Duration::from_millis(250);
 /// More waiting text than this is published as soon as the next piece comes.
 const FLUSH_BYTES: usize = 2048;
+/// Text that was paid for is stored at the latest after this,
+const STORE_AFTER: Duration = Duration::from_secs(2);
+/// or when there is so much of it.
+const STORE_BYTES: usize = 2048;
 const NOTES: usize = 64;
 
 /// Status of a checkpoint whose step is under way.
@@ -31,20 +39,38 @@ pub const DONE: &str = "done";
 
 /// Listens to a writer during one step.
 pub struct Recorder<'a> {
-    pub store: &'a Store,
-    pub lease: &'a Lease,
+    attempt: &'a Attempt<'a>,
     /// The step's checkpoint; its content and usage follow what the writer keeps.
     pub step: step::Model,
     /// Data of the `section_started` event; `None` for a step whose text nobody follows.
-    pub section: Option<Value>,
+    section: Option<Value>,
     /// UTF-8 bytes published so far.
     offset: usize,
     pending: String,
+    /// Paid text that is not stored yet.
+    unstored: String,
+    /// UTF-8 bytes of the answer under way that are stored as chunks.
+    stored: usize,
+    /// When the first of the text came that is not stored yet.
+    unstored_since: Instant,
+    /// The call under way.
+    call: Option<Call>,
 }
 
 impl<'a> Recorder<'a> {
-    pub fn new(store: &'a Store, lease: &'a Lease, step: step::Model, section: Option<Value>) -> Self {
-        Self { store, lease, step, section, offset: 0, pending: String::new() }
+    /// `stored`: UTF-8 bytes of the answer under way that an earlier attempt left as chunks.
+    pub fn new(attempt: &'a Attempt<'a>, step: step::Model, section: Option<Value>, stored: usize) -> Self {
+        Self {
+            attempt,
+            step,
+            section,
+            offset: 0,
+            pending: String::new(),
+            unstored: String::new(),
+            stored,
+            unstored_since: Instant::now(),
+            call: None,
+        }
     }
 
     /// Runs `work` and records until it is done. Text that is not published yet stays for [`Self::finish`].
@@ -76,9 +102,10 @@ impl<'a> Recorder<'a> {
         }
     }
 
-    /// Adds the rest of the text to the change that stores the result.
-    pub fn finish(&mut self, change: &mut Change) {
+    /// Adds the rest of the text to the change that stores the result, and drops what the result makes superfluous.
+    pub async fn finish(&mut self, change: &mut Change) -> Result<(), Stop> {
         self.publish(change);
+        Ok(chunks::drop_of(change, &self.step.job_id, &self.step.step_key).await?)
     }
 
     async fn record(&mut self, mut notes: mpsc::Receiver<Note>) -> Result<(), Stop> {
@@ -94,40 +121,85 @@ impl<'a> Recorder<'a> {
                     }
                 },
             };
+            let Some(note) = note else { return Ok(()) };
             match note {
-                None => return Ok(()),
-                Some(Note::Text(piece)) => {
-                    if self.pending.len() >= FLUSH_BYTES {
-                        self.flush().await?;
+                Note::Text(piece) => {
+                    if let Some(call) = &mut self.call {
+                        call.seen_bytes += piece.len();
                     }
-                    if self.pending.is_empty() {
-                        flush_at = Instant::now() + FLUSH_AFTER;
+                    if self.section.is_some() && self.unstored.is_empty() {
+                        self.unstored_since = Instant::now();
                     }
+                    self.show(&piece, &mut flush_at).await?;
                     if self.section.is_some() {
-                        self.pending.push_str(&piece);
+                        self.unstored.push_str(&piece);
                     }
                 }
-                Some(Note::Restart) => self.restart().await?,
-                Some(Note::Keep(draft, stored)) => {
-                    self.step.status = DRAFTED.to_owned();
-                    self.step.content = Some(serde_json::to_string(&draft).expect("texts and numbers"));
-                    self.step.input_tokens = draft.usage.input_tokens;
-                    self.step.output_tokens = draft.usage.output_tokens;
-                    let mut change = self.store.change(self.lease).await?;
-                    change.checkpoint(self.step.clone()).await?;
-                    self.publish(&mut change);
-                    change.commit().await?;
-                    // The writer may be gone; then nobody waits.
+                Note::Show(piece) => self.show(&piece, &mut flush_at).await?,
+                Note::Restart => self.restart().await?,
+                // The writer may be gone by the time it is answered; then nobody waits.
+                Note::Keep(draft, outcome, stored) => {
+                    self.keep(&draft, outcome).await?;
                     let _ = stored.send(());
+                }
+                Note::Reserve(wanted, answer) => {
+                    let _ = answer.send(self.reserve(&wanted).await?);
+                }
+                Note::Settle(outcome, booked) => {
+                    self.settle(outcome).await?;
+                    let _ = booked.send(());
                 }
             }
         }
     }
 
+    /// Lets a piece wait for more, if anybody follows; but what waits already is published first if it is much.
+    async fn show(&mut self, piece: &str, flush_at: &mut Instant) -> Result<(), Stop> {
+        if self.section.is_none() || piece.is_empty() {
+            return Ok(());
+        }
+        if self.pending.len() >= FLUSH_BYTES {
+            self.flush().await?;
+        }
+        if self.pending.is_empty() {
+            *flush_at = Instant::now() + FLUSH_AFTER;
+        }
+        self.pending.push_str(piece);
+        Ok(())
+    }
+
+    async fn change(&self) -> Result<Change, Stop> {
+        self.attempt.store().change(self.attempt.lease).await
+    }
+
     async fn flush(&mut self) -> Result<(), Stop> {
-        let mut change = self.store.change(self.lease).await?;
+        let mut change = self.change().await?;
         self.publish(&mut change);
+        if self.unstored.len() >= STORE_BYTES || self.unstored_since.elapsed() >= STORE_AFTER {
+            self.store_text(&change).await?;
+        }
         Ok(change.commit().await?)
+    }
+
+    async fn store_text(&mut self, change: &Change) -> Result<(), Stop> {
+        if self.unstored.is_empty() {
+            return Ok(());
+        }
+        let text = std::mem::take(&mut self.unstored);
+        let length = text.len();
+        chunks::add(change, &self.step, self.stored, text).await?;
+        self.stored += length;
+        if let Some(call) = &self.call {
+            call.note(change).await?;
+        }
+        Ok(())
+    }
+
+    /// What the writer keeps is more than the chunks, or makes them void.
+    async fn drop_chunks(&mut self, change: &Change) -> Result<(), Stop> {
+        self.unstored.clear();
+        self.stored = 0;
+        Ok(chunks::drop_of(change, &self.step.job_id, &self.step.step_key).await?)
     }
 
     async fn restart(&mut self) -> Result<(), Stop> {
@@ -137,8 +209,60 @@ impl<'a> Recorder<'a> {
             return Ok(());
         };
         section["restart"] = json!(true);
-        let mut change = self.store.change(self.lease).await?;
+        let mut change = self.change().await?;
+        self.drop_chunks(&change).await?;
         change.event(Kind::SectionStarted, section);
+        Ok(change.commit().await?)
+    }
+
+    async fn keep(&mut self, draft: &Draft, outcome: Option<Outcome>) -> Result<(), Stop> {
+        self.step.status = DRAFTED.to_owned();
+        self.step.content = Some(serde_json::to_string(draft).expect("texts and numbers"));
+        self.step.input_tokens = draft.usage.input_tokens;
+        self.step.output_tokens = draft.usage.output_tokens;
+        let mut change = self.change().await?;
+        change.checkpoint(self.step.clone()).await?;
+        self.drop_chunks(&change).await?;
+        if let Some((call, outcome)) = self.call.take_if(|_| outcome.is_some()).zip(outcome) {
+            call.settle(&change, outcome).await?;
+        }
+        self.publish(&mut change);
+        change.commit().await?;
+        self.attempt.reach("job.step.model.kept");
+        Ok(())
+    }
+
+    async fn reserve(&mut self, wanted: &Wanted) -> Result<Result<(), Exhausted>, Stop> {
+        let (attempt, mut change) = (self.attempt, self.change().await?);
+        let (step_key, budgets) = (&self.step.step_key, &attempt.tools.budgets);
+        let who = (attempt.job, attempt.lease);
+        let reserved = ledger::reserve(&change, attempt.store(), who, step_key, wanted, budgets).await?;
+        let answer = match reserved {
+            Ok(call) => {
+                self.call = Some(call);
+                Ok(())
+            }
+            Err(exhausted) => {
+                if exhausted == Exhausted::Job {
+                    overspent::pause(&mut change);
+                }
+                Err(exhausted)
+            }
+        };
+        change.commit().await?;
+        if answer.is_ok() {
+            attempt.reach("job.step.model.reserved");
+        }
+        Ok(answer)
+    }
+
+    /// The text of the call is stored with it, so that what is paid is not bought again.
+    async fn settle(&mut self, outcome: Outcome) -> Result<(), Stop> {
+        let Some(call) = self.call.take() else { return Ok(()) };
+        let mut change = self.change().await?;
+        self.publish(&mut change);
+        self.store_text(&change).await?;
+        call.settle(&change, outcome).await?;
         Ok(change.commit().await?)
     }
 

@@ -12,8 +12,9 @@ use crate::ending::{self, FINISH};
 use crate::error::Stop;
 use crate::events::Kind;
 use crate::lease::Lease;
+use crate::pause;
 use crate::store::entity::job;
-use crate::store::{Change, Status, Store};
+use crate::store::{Change, Store};
 
 /// A step is tried this often when its failures count; then its job fails.
 pub const MAX_TRIES: i32 = 8;
@@ -118,7 +119,8 @@ pub async fn refuse(
     ending::end(store, lease, ending::given_up(&job, reason, sentence)).await
 }
 
-/// Writes into an open change that the job waits for its next try. The caller releases the lease.
+/// Writes into an open change that the job waits for its next try, or rests if that was wanted. The caller releases the
+/// lease.
 pub fn enqueue(
     change: &mut Change,
     job: &job::Model,
@@ -127,13 +129,13 @@ pub fn enqueue(
     tries: i32,
     reason: &str,
 ) {
-    change.set(job::Column::Status, Status::Queued.name());
     change.set(job::Column::RunAt, now.plus(delay).unix_micros());
     let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
     change.event(
         Kind::Retrying,
         json!({ "step": job.step, "retry": tries, "delay_ms": delay_ms, "reason": reason }),
     );
+    pause::lay_down(change, job);
 }
 
 /// The time to the next try of what has been retried so often: [`backoff`] up to two minutes.
@@ -155,14 +157,18 @@ fn backoff(
     ceiling.mul_f64(share) + asked.unwrap_or_default().min(LONGEST_ASKED)
 }
 
+/// Whether the same call may succeed later.
+pub fn may_pass(kind: FaultKind) -> bool {
+    // An internal error or a broken credential is the installation's fault, not the document's: an operator may mend it
+    // meanwhile.
+    kind.retryable()
+        || matches!(kind, FaultKind::Internal | FaultKind::Cancelled | FaultKind::Unauthenticated)
+}
+
 /// What the refusal of another service means for the attempt.
 pub fn classify(what: &str, status: &RpcStatus) -> Stop {
     let fault = Fault::from(status);
-    // An internal error or a broken credential is the installation's fault, not the document's: an operator
-    // may mend it while the job waits.
-    let mendable =
-        matches!(fault.kind, FaultKind::Internal | FaultKind::Cancelled | FaultKind::Unauthenticated);
-    if fault.kind.retryable() || mendable {
+    if may_pass(fault.kind) {
         Stop::Wait { reason: format!("{what}: {}", fault.message), after: fault.retry_after }
     } else {
         tracing::warn!(what, reason = fault.reason, message = fault.message, "a service refused for good");

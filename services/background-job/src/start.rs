@@ -1,7 +1,7 @@
 //! Starting jobs: one for each paid order, for ever the same; and an operator's own.
 
 use quire_fault::{Fault, Rule, Violation};
-use quire_identity::UserCaller;
+use sea_orm::sea_query::OnConflict;
 use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, Set};
 use serde_json::json;
 use uuid::Uuid;
@@ -9,8 +9,10 @@ use uuid::Uuid;
 use crate::error::JobError;
 use crate::events::Kind;
 use crate::peers::Documents;
-use crate::query;
-use crate::store::entity::{job, lease};
+use crate::priority;
+use crate::query::{self, Caller};
+use crate::redo;
+use crate::store::entity::{job, lease, slot};
 use crate::store::{Change, Status, Store};
 
 /// Namespace of the ids of paid jobs: a random UUID, fixed for ever.
@@ -54,6 +56,18 @@ pub fn id_of_order(order_id: &str) -> String {
 /// # Errors
 /// The database is gone.
 pub async fn start(store: &Store, new: NewJob) -> Result<(String, bool), DbErr> {
+    start_from(store, new, None).await
+}
+
+/// The same, with what a failed job has finished.
+///
+/// # Errors
+/// As [`start`].
+pub async fn start_from(
+    store: &Store,
+    new: NewJob,
+    failed: Option<&job::Model>,
+) -> Result<(String, bool), DbErr> {
     let id = match &new.order_id {
         Some(order_id) => id_of_order(order_id),
         None => store.world.id(),
@@ -65,7 +79,7 @@ pub async fn start(store: &Store, new: NewJob) -> Result<(String, bool), DbErr> 
         id: Set(id.clone()),
         order_id: Set(new.order_id.clone()),
         document_id: Set(new.document_id.clone()),
-        user_id: Set(new.user_id),
+        user_id: Set(new.user_id.clone()),
         pages: Set(new.pages),
         status: Set(Status::Queued.name().to_owned()),
         step: Set("queued".to_owned()),
@@ -86,6 +100,11 @@ pub async fn start(store: &Store, new: NewJob) -> Result<(String, bool), DbErr> 
         stalled_since: Set(None),
         part_pages: Set(0),
         refunded_at: Set(None),
+        priority: Set(priority::DEFAULT),
+        pause_requested_at: Set(None),
+        paused_at: Set(None),
+        pause_reason: Set(String::new()),
+        events_pruned_at: Set(None),
     };
     match job::Entity::insert(row).exec_without_returning(&tx).await {
         Ok(_) => {}
@@ -103,12 +122,18 @@ pub async fn start(store: &Store, new: NewJob) -> Result<(String, bool), DbErr> 
         expires_at: Set(0),
     };
     lease::Entity::insert(lease).exec_without_returning(&tx).await?;
-    let mut change = Change::new(tx, &id, at, store.wakes.clone());
+    let slot = slot::ActiveModel { user_id: Set(new.user_id), served_at: Set(0) };
+    let once = OnConflict::column(slot::Column::UserId).do_nothing().to_owned();
+    slot::Entity::insert(slot).on_conflict(once).exec_without_returning(&tx).await?;
+    let mut change = Change::new(store, tx, &id, at);
     change.event(Kind::Queued, json!({ "pages": new.pages }));
+    if let Some(failed) = failed {
+        redo::take_over(&mut change, failed).await?;
+    }
+    change.call();
     store.world.reach("job.start.inserted");
     change.commit().await?;
     store.world.reach("job.start.committed");
-    store.wakes.queue.notify_waiters();
     tracing::info!(job_id = id, document_id = new.document_id, "job started");
     Ok((id, true))
 }
@@ -120,16 +145,16 @@ pub async fn start(store: &Store, new: NewJob) -> Result<(String, bool), DbErr> 
 pub async fn generate(
     store: &Store,
     documents: &Documents,
-    caller: &UserCaller,
+    caller: &Caller,
     document_id: &str,
 ) -> Result<job::Model, JobError> {
     if !query::is_id(document_id) {
         return Err(JobError::NotFound);
     }
-    if !caller.is_admin() {
+    if let Caller::Owner(user_id) = caller {
         let paid = job::Entity::find()
             .filter(job::Column::DocumentId.eq(document_id))
-            .filter(job::Column::UserId.eq(&caller.user_id))
+            .filter(job::Column::UserId.eq(user_id))
             .filter(job::Column::OrderId.is_not_null())
             // Their money goes back: all of it, or what was not delivered.
             .filter(job::Column::Status.is_not_in([Status::Failed.name(), Status::Cancelled.name()]))

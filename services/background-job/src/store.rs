@@ -13,15 +13,12 @@ use quire_database::Database;
 use sea_orm::sea_query::{Expr, OnConflict, SimpleExpr};
 use sea_orm::{ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, Set, UpdateMany};
 use serde_json::Value;
-use tokio::sync::{Notify, broadcast};
 
 use crate::error::Stop;
 use crate::events::Kind;
 use crate::lease::Lease;
+use crate::wake::{self, Wakes};
 use entity::{event, job, lease, outbox, step};
-
-/// How many job ids a slow watcher may fall behind before it is told to look by itself.
-const WAKE_CAPACITY: usize = 256;
 
 /// Where a job stands, as its row says it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,9 +28,13 @@ pub enum Status {
     Completed,
     Failed,
     Cancelled,
+    Paused,
 }
 
 impl Status {
+    const ALL: [Self; 6] =
+        [Self::Queued, Self::Running, Self::Completed, Self::Failed, Self::Cancelled, Self::Paused];
+
     pub fn name(self) -> &'static str {
         match self {
             Self::Queued => "queued",
@@ -41,13 +42,12 @@ impl Status {
             Self::Completed => "completed",
             Self::Failed => "failed",
             Self::Cancelled => "cancelled",
+            Self::Paused => "paused",
         }
     }
 
     pub fn parse(name: &str) -> Option<Self> {
-        [Self::Queued, Self::Running, Self::Completed, Self::Failed, Self::Cancelled]
-            .into_iter()
-            .find(|status| status.name() == name)
+        Self::ALL.into_iter().find(|status| status.name() == name)
     }
 
     pub fn is_final(self) -> bool {
@@ -65,7 +65,7 @@ impl job::Model {
         match self.status() {
             Status::Completed => self.counted_pages,
             Status::Cancelled => self.part_pages,
-            Status::Queued | Status::Running | Status::Failed => 0,
+            Status::Queued | Status::Running | Status::Failed | Status::Paused => 0,
         }
     }
 }
@@ -80,29 +80,10 @@ pub struct Store {
     pub wakes: Wakes,
 }
 
-/// Who is told that there is something to do. Everyone also polls: a wake-up is a shortcut.
-#[derive(Clone)]
-pub struct Wakes {
-    /// A job may be claimed.
-    pub queue: Arc<Notify>,
-    /// A message waits in the outbox.
-    pub outbox: Arc<Notify>,
-    /// A job has new events.
-    pub events: broadcast::Sender<Arc<str>>,
-    /// A running job shall be cancelled.
-    pub cancels: broadcast::Sender<Arc<str>>,
-}
-
 impl Store {
     pub fn new(database: Database, world: World) -> Self {
         let boot_id = Arc::from(world.id());
-        let wakes = Wakes {
-            queue: Arc::default(),
-            outbox: Arc::default(),
-            events: broadcast::channel(WAKE_CAPACITY).0,
-            cancels: broadcast::channel(WAKE_CAPACITY).0,
-        };
-        Self { database, world, boot_id, wakes }
+        Self { database, world, boot_id, wakes: Wakes::default() }
     }
 
     /// The job, whoever owns it.
@@ -123,7 +104,7 @@ impl Store {
         let at = self.world.now();
         let tx = self.database.begin_write().await?;
         lease.hold(&tx).await?;
-        Ok(Change::new(tx, &lease.job_id, at, self.wakes.clone()))
+        Ok(Change::new(self, tx, &lease.job_id, at))
     }
 
     /// Opens a change of a job that nobody runs, or whoever runs it: waits for the lease row, so that no
@@ -136,7 +117,7 @@ impl Store {
             .filter(lease::Column::JobId.eq(job_id))
             .exec(&tx)
             .await?;
-        Ok(Change::new(tx, job_id, at, self.wakes.clone()))
+        Ok(Change::new(self, tx, job_id, at))
     }
 }
 
@@ -148,15 +129,27 @@ pub struct Change {
     pub at: Timestamp,
     update: UpdateMany<job::Entity>,
     events: Vec<(Kind, Value)>,
+    boot_id: Arc<str>,
     wakes: Wakes,
     outbox: bool,
+    called: bool,
 }
 
 impl Change {
     /// `tx` must hold the job's lease row, or have made it.
-    pub fn new(tx: DatabaseTransaction, job_id: &str, at: Timestamp, wakes: Wakes) -> Self {
+    pub fn new(store: &Store, tx: DatabaseTransaction, job_id: &str, at: Timestamp) -> Self {
         let update = job::Entity::update_many().filter(job::Column::Id.eq(job_id));
-        Self { tx, job_id: job_id.to_owned(), at, update, events: Vec::new(), wakes, outbox: false }
+        Self {
+            tx,
+            job_id: job_id.to_owned(),
+            at,
+            update,
+            events: Vec::new(),
+            boot_id: store.boot_id.clone(),
+            wakes: store.wakes.clone(),
+            outbox: false,
+            called: false,
+        }
     }
 
     /// The job as it is before the change.
@@ -181,6 +174,11 @@ impl Change {
     /// Appends an event.
     pub fn event(&mut self, kind: Kind, data: Value) {
         self.events.push((kind, data));
+    }
+
+    /// Once it is committed, every process looks at the job: whoever has it, and whoever may take it or another one.
+    pub fn call(&mut self) {
+        self.called = true;
     }
 
     /// Writes a checkpoint, in place of the one that was there.
@@ -223,6 +221,8 @@ impl Change {
             next_at: Set(0),
             leased_until: Set(0),
             done_at: Set(None),
+            dead_at: Set(None),
+            last_error: Set(String::new()),
         };
         let once = OnConflict::columns([outbox::Column::JobId, outbox::Column::Kind]).do_nothing().to_owned();
         outbox::Entity::insert(row).on_conflict(once).exec_without_returning(&self.tx).await?;
@@ -253,10 +253,16 @@ impl Change {
             });
             event::Entity::insert_many(rows).exec_without_returning(&self.tx).await?;
         }
+        if self.called {
+            wake::tell_others(&self.tx, &self.boot_id, &self.job_id).await?;
+        }
         self.tx.commit().await?;
         if count > 0 {
             // An error means that nobody watches.
             let _ = self.wakes.events.send(Arc::from(self.job_id.as_str()));
+        }
+        if self.called {
+            self.wakes.look_at(&self.job_id);
         }
         if self.outbox {
             self.wakes.outbox.notify_waiters();

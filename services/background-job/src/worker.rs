@@ -10,6 +10,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::attempt::{Attempt, Tools};
 use crate::ending::{self, Ending};
 use crate::error::Stop;
+use crate::fair::Limits;
 use crate::lease::{self, Lease, Signals};
 use crate::queue::{self, Claim};
 use crate::retry::{self, Bound};
@@ -27,6 +28,7 @@ pub struct Pace {
     pub drain: Duration,
     /// First backoff of a step.
     pub retry_base: Duration,
+    pub limits: Limits,
 }
 
 /// Takes and does jobs until the shutdown.
@@ -37,7 +39,7 @@ pub async fn run(name: String, tools: Tools, pace: Pace, shutdown: CancellationT
         let woken = wake.notified();
         tokio::pin!(woken);
         woken.as_mut().enable();
-        match queue::claim(&tools.store, &name, pace.lease, pace.retry_base).await {
+        match queue::claim(&tools.store, &name, &pace).await {
             Ok(Claim::Taken(job, lease)) => {
                 work(&tools, &pace, &job, &lease, &shutdown).await;
                 continue;
@@ -68,7 +70,7 @@ async fn work(tools: &Tools, pace: &Pace, job: &job::Model, lease: &Lease, shutd
         shutdown.cancelled().await;
         tokio::time::sleep(pace.drain).await;
     };
-    let attempt = Attempt { tools, lease, job, drain: shutdown };
+    let attempt = Attempt { tools, lease, job, drain: shutdown, paused: &signals.paused };
     let work = async {
         let done = tokio::select! {
             biased;
@@ -115,7 +117,7 @@ async fn close(
         Stop::LeaseLost => Err(Stop::LeaseLost),
         // Of what was finished by then, nothing is delivered.
         Stop::Cancelled => ending::end(&tools.store, lease, Ending::Cancelled { pages: 0 }).await,
-        Stop::GivenBack => queue::give_back(&tools.store, lease).await,
+        Stop::GivenBack | Stop::Paused => queue::give_back(&tools.store, lease).await,
         // While everything shuts down, the other services do too: that is no fault of the step.
         Stop::Retry { .. } | Stop::Wait { .. } | Stop::Database(_) if shutdown.is_cancelled() => {
             queue::give_back(&tools.store, lease).await

@@ -14,7 +14,12 @@ use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::error::Stop;
+use crate::money::budget::Exhausted;
+use crate::money::ledger::{Outcome, Wanted};
 use crate::peers::SourceText;
+
+/// When a budget of the day is used up: a new day may begin, or other jobs may have needed less than was reserved.
+const NEXT_LOOK_AT_BUDGET: Duration = Duration::from_secs(300);
 
 /// What shall be written.
 #[derive(Debug, Clone)]
@@ -103,7 +108,7 @@ impl std::ops::AddAssign for Usage {
 pub struct Draft {
     /// One for each complete try.
     pub answers: Vec<String>,
-    /// The first part of the next one, which was cut for lack of room.
+    /// The first part of the next one: it was cut for lack of room, or its process died.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partial: Option<String>,
     /// Of all of them.
@@ -118,6 +123,9 @@ pub enum WriteError {
     /// The provider lets nobody in at present, whatever is asked: tries are not counted.
     #[error("{reason}")]
     Wait { reason: String, after: Option<Duration> },
+    /// The next call could cost more than a budget has left.
+    #[error("{}", .0.sentence())]
+    Budget(Exhausted),
     #[error("{sentence}")]
     Failed {
         reason: &'static str,
@@ -144,6 +152,12 @@ impl From<WriteError> for Stop {
         match error {
             WriteError::Retry { reason, after } => Self::Retry { reason, after },
             WriteError::Wait { reason, after } => Self::Wait { reason, after },
+            // Until it is raised; the recorder has noted the wish to pause.
+            WriteError::Budget(Exhausted::Job) => Self::Paused,
+            WriteError::Budget(exhausted) => Self::Wait {
+                reason: format!("budget_exhausted: {}", exhausted.sentence()),
+                after: Some(NEXT_LOOK_AT_BUDGET),
+            },
             WriteError::Failed { reason, sentence } => Self::Failed { reason, sentence },
             WriteError::Ended => Self::LeaseLost,
         }
@@ -181,9 +195,15 @@ pub struct Sink {
 
 /// What a writer tells the engine.
 pub(crate) enum Note {
+    /// The next piece of an answer that is paid for.
     Text(String),
+    /// Text for those who follow only.
+    Show(String),
     Restart,
-    Keep(Draft, oneshot::Sender<()>),
+    /// With how the call ended that gave its last answer.
+    Keep(Draft, Option<Outcome>, oneshot::Sender<()>),
+    Reserve(Wanted, oneshot::Sender<Result<(), Exhausted>>),
+    Settle(Outcome, oneshot::Sender<()>),
 }
 
 impl Sink {
@@ -191,20 +211,52 @@ impl Sink {
         Self { notes }
     }
 
-    /// The next piece of text, for those who follow the job.
+    /// The next piece of an answer that is paid for: it is stored soon, so that a process that dies has to buy
+    /// little of it again, and those who follow the job see it.
     pub async fn text(&self, piece: impl Into<String>) -> Result<(), WriteError> {
-        self.notes.send(Note::Text(piece.into())).await.map_err(|_| WriteError::Ended)
+        self.tell(Note::Text(piece.into())).await
+    }
+
+    /// Text for those who follow the job: it is stored already, or made again at no cost.
+    pub async fn show(&self, piece: impl Into<String>) -> Result<(), WriteError> {
+        self.tell(Note::Show(piece.into())).await
     }
 
     /// The text so far is void; the section starts again.
     pub async fn restart(&self) -> Result<(), WriteError> {
-        self.notes.send(Note::Restart).await.map_err(|_| WriteError::Ended)
+        self.tell(Note::Restart).await
     }
 
     /// Stores a model's answers; returns when they are safe.
     pub async fn keep(&self, draft: &Draft) -> Result<(), WriteError> {
-        let (stored, safe) = oneshot::channel();
-        self.notes.send(Note::Keep(draft.clone(), stored)).await.map_err(|_| WriteError::Ended)?;
-        safe.await.map_err(|_| WriteError::Ended)
+        self.ask(|stored| Note::Keep(draft.clone(), None, stored)).await
+    }
+
+    /// The same, and books the call that was reserved last, in one step.
+    pub async fn keep_paid(&self, draft: &Draft, outcome: Outcome) -> Result<(), WriteError> {
+        self.ask(|stored| Note::Keep(draft.clone(), Some(outcome), stored)).await
+    }
+
+    /// Reserves the money of a call. It must be settled before the next one.
+    ///
+    /// # Errors
+    /// [`WriteError::Budget`].
+    pub async fn reserve(&self, wanted: Wanted) -> Result<(), WriteError> {
+        self.ask(|answer| Note::Reserve(wanted, answer)).await?.map_err(WriteError::Budget)
+    }
+
+    /// Books the call that was reserved last and gave no answer to keep.
+    pub async fn settle(&self, outcome: Outcome) -> Result<(), WriteError> {
+        self.ask(|booked| Note::Settle(outcome, booked)).await
+    }
+
+    async fn tell(&self, note: Note) -> Result<(), WriteError> {
+        self.notes.send(note).await.map_err(|_| WriteError::Ended)
+    }
+
+    async fn ask<T>(&self, note: impl FnOnce(oneshot::Sender<T>) -> Note) -> Result<T, WriteError> {
+        let (answer, answered) = oneshot::channel();
+        self.tell(note(answer)).await?;
+        answered.await.map_err(|_| WriteError::Ended)
     }
 }

@@ -1,32 +1,79 @@
 //! The writers that this installation has.
 
 pub mod digest;
-pub mod openai;
+pub mod model;
+pub mod settings;
 
 use std::sync::Arc;
 
 use crate::error::Stop;
+use crate::money::price::Price;
 use crate::writer::Writer;
+use model::{ModelWriter, Provider};
+use settings::ModelConfig;
+
+const DIGEST: &str = "digest";
+const OPENAI: &str = "openai";
+const ANTHROPIC: &str = "anthropic";
+
+/// A writer that may be ordered, and the model that it asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offered {
+    pub writer: &'static str,
+    /// `None`: it asks none.
+    pub model: Option<String>,
+    /// `None`: nobody said what the model costs, so it is not asked.
+    pub price: Option<Price>,
+}
+
+/// Every writer of this installation.
+pub fn offered(config: &ModelConfig) -> Vec<Offered> {
+    let digest = Offered { writer: DIGEST, model: None, price: Some(Price { input: 0, output: 0 }) };
+    let models = [(OPENAI, &config.openai), (ANTHROPIC, &config.anthropic)];
+    let models = models.into_iter().filter_map(|(writer, settings)| {
+        let model = settings.as_ref()?.model.clone();
+        Some(Offered { writer, price: config.prices.of(&model), model: Some(model) })
+    });
+    std::iter::once(digest).chain(models).collect()
+}
 
 /// Writers by the name in an order. The one that was ordered is the one that writes: there is no fallback.
 #[derive(Clone)]
 pub struct Writers {
     pub digest: Arc<dyn Writer>,
-    /// `None`: no model is configured.
+    /// `None`: no such model is configured.
     pub openai: Option<Arc<dyn Writer>>,
+    /// `None`: no such model is configured.
+    pub anthropic: Option<Arc<dyn Writer>>,
 }
 
 impl Writers {
+    /// The digest, and the models that are set.
+    ///
+    /// # Errors
+    /// The TLS provider cannot be used.
+    pub fn new(config: &ModelConfig) -> Result<Self, reqwest::Error> {
+        let model = |provider, settings: &Option<settings::ModelSettings>| {
+            let writer = settings.clone().map(|settings| ModelWriter::new(provider, settings, config));
+            Ok(writer.transpose()?.map(|writer| Arc::new(writer) as Arc<dyn Writer>))
+        };
+        let openai = model(Provider::OpenAi, &config.openai)?;
+        let anthropic = model(Provider::Anthropic, &config.anthropic)?;
+        Ok(Self { digest: Arc::new(digest::DigestWriter), openai, anthropic })
+    }
+
     /// # Errors
     /// There is no such writer here.
     pub fn named(&self, name: &str) -> Result<Arc<dyn Writer>, Stop> {
         match name {
-            "digest" => Ok(self.digest.clone()),
-            "openai" => self.openai.clone().ok_or_else(|| {
-                let sentence = "this document needs a language model, and none is set up here";
-                Stop::failed("no_model", sentence)
-            }),
+            DIGEST => Ok(self.digest.clone()),
+            OPENAI => self.openai.clone().ok_or_else(no_model),
+            ANTHROPIC => self.anthropic.clone().ok_or_else(no_model),
             _ => Err(Stop::failed("unknown_writer", "the document names a writer that is not known here")),
         }
     }
+}
+
+fn no_model() -> Stop {
+    Stop::failed("no_model", "this document needs a language model, and none is set up here")
 }

@@ -35,7 +35,7 @@ pub struct Config {
 
 impl Config {
     /// Reads `QUIRE_PAGES_*`, `QUIRE_SECTION_PAGES_*`, `QUIRE_WRITERS` (default: `digest`, and `openai` when
-    /// `QUIRE_MODEL_BASE_URL` is set), `QUIRE_WRITER`, `QUIRE_SOURCE_MAX_BYTES` (default 20 MiB),
+    /// `QUIRE_MODEL_BASE_URL` is set, and `anthropic` when `QUIRE_ANTHROPIC_MODEL` is), `QUIRE_WRITER`, `QUIRE_SOURCE_MAX_BYTES` (default 20 MiB),
     /// `QUIRE_SOURCES_MAX_CHARACTERS` (default 20 million), `QUIRE_CHILD_PROGRAM` (default: this program) and `QUIRE_DATABASE_CONNECTIONS`. Mistakes are noted in
     /// the settings.
     pub fn read(settings: &mut Settings, common: &Common) -> Self {
@@ -71,18 +71,22 @@ fn read_rules(settings: &mut Settings) -> SpecRules {
     let pages = PageRule::read(settings);
     let mut writers = vec![Writer::Digest];
     let named = settings.list("QUIRE_WRITERS");
-    let model = settings.optional("QUIRE_MODEL_BASE_URL").is_some();
     for name in &named {
         match Writer::parse(name) {
             Some(Writer::Digest) => {}
-            Some(Writer::OpenAi) => writers.push(Writer::OpenAi),
+            Some(writer) => writers.push(writer),
             None => {
-                settings.problem(format!("QUIRE_WRITERS has `{name}` in it: accepted are digest, openai"))
+                let known: Vec<&str> = Writer::ALL.iter().map(|writer| writer.name()).collect();
+                let known = known.join(", ");
+                settings.problem(format!("QUIRE_WRITERS has `{name}` in it: accepted are {known}"));
             }
         }
     }
-    if named.is_empty() && model {
-        writers.push(Writer::OpenAi);
+    let models = [(Writer::OpenAi, "QUIRE_MODEL_BASE_URL"), (Writer::Anthropic, "QUIRE_ANTHROPIC_MODEL")];
+    for (writer, setting) in models {
+        if named.is_empty() && settings.optional(setting).is_some() {
+            writers.push(writer);
+        }
     }
     writers.dedup();
     let names: Vec<&str> = writers.iter().map(|writer| writer.name()).collect();
@@ -107,7 +111,9 @@ mod tests {
         let rules = read_rules(&mut settings(&[]));
         assert_eq!(rules.writers, [Writer::Digest]);
         let rules = read_rules(&mut settings(&[("QUIRE_MODEL_BASE_URL", "http://localhost:11434/v1")]));
-        assert_eq!(rules.writers, Writer::ALL);
+        assert_eq!(rules.writers, [Writer::Digest, Writer::OpenAi]);
+        let both = [("QUIRE_MODEL_BASE_URL", "http://localhost:11434/v1"), ("QUIRE_ANTHROPIC_MODEL", "claude")];
+        assert_eq!(read_rules(&mut settings(&both)).writers, Writer::ALL);
         assert_eq!(rules.default_writer, Writer::Digest);
     }
 

@@ -34,7 +34,7 @@ impl Orders {
             }
             match writer(&row)? {
                 Writer::Digest => self.check_sources(&row).await?,
-                Writer::OpenAi => {}
+                Writer::OpenAi | Writer::Anthropic => {}
             }
             let checked = Checked {
                 id,

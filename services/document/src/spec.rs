@@ -34,15 +34,18 @@ pub enum Writer {
     Digest,
     /// An OpenAI-compatible language model.
     OpenAi,
+    /// A language model behind Anthropic's Messages API.
+    Anthropic,
 }
 
 impl Writer {
-    pub const ALL: [Self; 2] = [Self::Digest, Self::OpenAi];
+    pub const ALL: [Self; 3] = [Self::Digest, Self::OpenAi, Self::Anthropic];
 
     pub const fn name(self) -> &'static str {
         match self {
             Self::Digest => "digest",
             Self::OpenAi => "openai",
+            Self::Anthropic => "anthropic",
         }
     }
 

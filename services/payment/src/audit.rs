@@ -75,6 +75,7 @@ pub(crate) async fn verify(
         // Rows from before the chain have no number.
         .filter(Column::Seq.gt(0))
         .order_by_asc(Column::Seq)
+        .order_by_asc(Column::Id)
         .all(connection)
         .await?;
     let mut link = Link { seq: 0, hash: String::new() };

@@ -150,6 +150,10 @@ impl Checkout {
         }
         let notice = match look {
             Look::Says(notice) => notice,
+            // It was being paid, and can be paid again: that did not come to an end, though no event has said so.
+            Look::Open if order.method == Method::Intent && order.status == OrderStatus::Processing => {
+                Notice::Failed { object_id: order.provider_object().unwrap_or_default().to_owned() }
+            }
             Look::Open => return Ok(()),
             // Before its time is up it may be the provider's address or key that is wrong.
             Look::Unknown if overdue => {
@@ -387,5 +391,31 @@ pub(crate) mod tests {
         assert_eq!(live.map(|order| order.id), Some(written.id));
     }
 
-    quire_testkit::on_both_databases!(no_order_takes_the_place_of_one_that_is_being_released);
+    async fn an_order_that_was_paid_before_it_was_written_is_not_opened(backend: Backend) {
+        let (checkout, _file) = checkout(backend, "http://127.0.0.1:1").await;
+        let document = Document { id: checkout.world.id(), ..Default::default() };
+        let order = draft(&checkout, &document);
+        let object = serde_json::json!({
+            "id": "pi_1", "amount_received": 600, "currency": "eur", "metadata": { "order_id": order.id },
+        });
+        let event = serde_json::json!({
+            "id": "evt_1", "type": "payment_intent.succeeded", "data": { "object": object },
+        });
+        let inbox = inbox::Inbox {
+            database: checkout.database.clone(),
+            world: checkout.world.clone(),
+            seen: quire_limit::SeenKeys::None,
+            livemode: None,
+            wake: Arc::default(),
+        };
+        inbox.take_in(event.to_string().as_bytes()).await.unwrap();
+        let written = checkout.write(&document, order, None).await.unwrap();
+        assert_eq!(written.status, OrderStatus::Paid);
+        assert!(matches!(checkout.resume(written, Method::Checkout).await, Err(PaymentError::AlreadyPaid)));
+    }
+
+    quire_testkit::on_both_databases!(
+        no_order_takes_the_place_of_one_that_is_being_released,
+        an_order_that_was_paid_before_it_was_written_is_not_opened,
+    );
 }

@@ -270,7 +270,9 @@ pub(crate) async fn postpone(
     let Failure { error, key_spent, for_good, too_early } = failure;
     let wait = if too_early { full_jitter(world, LONGEST_WAIT, LONGEST_WAIT, 0) } else { wait(world, row) };
     let dead = for_good && failures_before(row) + 1 >= MAX_REFUSALS;
-    if dead || failures_before(row) >= MANY_ATTEMPTS {
+    if too_early {
+        tracing::debug!(intent = row.intent, error, "outbox task waits");
+    } else if dead || failures_before(row) >= MANY_ATTEMPTS {
         tracing::error!(
             intent = row.intent,
             attempts = row.attempts,

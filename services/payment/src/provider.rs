@@ -1,6 +1,8 @@
 //! The client of the payment provider: Stripe, or anything that speaks its API.
 
 mod error;
+#[cfg(test)]
+mod localstripe;
 mod session;
 
 use std::time::Duration;

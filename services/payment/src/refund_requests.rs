@@ -191,9 +191,8 @@ fn check(request: &Request) -> Result<(), PaymentError> {
 fn check_words(field: &str, words: &str, shortest: usize) -> Vec<Violation> {
     let length = Violation::text_length(field, words, shortest, MAX_WORDS);
     // PostgreSQL stores no U+0000.
-    let nul = words.contains('\0').then(|| {
-        Violation::new(field, Rule::Value("U+0000 is not accepted".to_owned()))
-    });
+    let nul =
+        words.contains('\0').then(|| Violation::new(field, Rule::Value("U+0000 is not accepted".to_owned())));
     length.into_iter().chain(nul).collect()
 }
 
@@ -244,6 +243,11 @@ async fn approve_one(
 
 /// A new try of a refund that failed at the provider, as a refund of its own. What was set aside for the first serves it.
 async fn again(scene: &Scene<'_>, order: &mut Order, failed: Refund, note: &str) -> Result<(), PaymentError> {
+    let intent = format!("{}:again:{}", failed.intent, failed.provider_refund_id.as_deref().unwrap_or(""));
+    if Entity::find().filter(Column::Intent.eq(&intent)).one(scene.txn).await?.is_some() {
+        // Approved twice: the first approval has made it.
+        return Ok(());
+    }
     let payment = refunds::payment_of(scene.txn, &failed).await?;
     if disputes::is_open(scene.txn, &payment.id).await? {
         return Err(PaymentError::Disputed);
@@ -252,7 +256,7 @@ async fn again(scene: &Scene<'_>, order: &mut Order, failed: Refund, note: &str)
     within(Some(failed.amount_minor), left, &payment)?;
     let fresh = Refund {
         id: scene.world.id(),
-        intent: format!("{}:again:{}", failed.intent, failed.provider_refund_id.as_deref().unwrap_or("")),
+        intent,
         provider_refund_id: None,
         status: RefundStatus::Pending,
         note: note.to_owned(),
@@ -260,12 +264,7 @@ async fn again(scene: &Scene<'_>, order: &mut Order, failed: Refund, note: &str)
         decided_at: Some(scene.world.now().unix_micros()),
         ..failed
     };
-    let conflict = sea_orm::sea_query::OnConflict::column(Column::Intent).do_nothing().to_owned();
-    let insert = Entity::insert(fresh.clone().into_active_model()).on_conflict(conflict);
-    if insert.exec_without_returning(scene.txn).await? == 0 {
-        // Approved twice: the first approval has made it.
-        return Ok(());
-    }
+    Entity::insert(fresh.clone().into_active_model()).exec_without_returning(scene.txn).await?;
     scene.note(order, "REFUND_AGAIN").await?;
     refunds::promise_again(scene, order, payment, &fresh).await
 }

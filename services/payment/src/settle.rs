@@ -88,9 +88,10 @@ fn check(report: &Report<'_>) -> Result<(), PaymentError> {
     };
     let pages = violation.map(|rule| Violation::new("delivered_pages", rule));
     // PostgreSQL stores no U+0000.
-    let job_id = report.job_id.contains(char::is_control).then(|| {
-        Violation::new("job_id", Rule::Value("control characters are not accepted".to_owned()))
-    });
+    let job_id = report
+        .job_id
+        .contains(char::is_control)
+        .then(|| Violation::new("job_id", Rule::Value("control characters are not accepted".to_owned())));
     let violations: Vec<Violation> = job_id.into_iter().chain(pages).collect();
     if violations.is_empty() { Ok(()) } else { Err(PaymentError::Invalid(violations)) }
 }

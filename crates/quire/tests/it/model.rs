@@ -54,7 +54,8 @@ async fn complete(body: String) -> Response {
 
 fn says(text: &str) -> Response {
     let end = json!({ "choices": [{ "delta": {}, "finish_reason": "stop" }] });
-    streamed(Body::from(format!("{}data: {end}\n\ndata: [DONE]\n\n", delta(text))))
+    let usage = json!({ "choices": [], "usage": { "prompt_tokens": 100, "completion_tokens": 20 } });
+    streamed(Body::from(format!("{}data: {end}\n\ndata: {usage}\n\ndata: [DONE]\n\n", delta(text))))
 }
 
 fn delta(text: &str) -> String {

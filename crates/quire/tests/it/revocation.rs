@@ -52,7 +52,11 @@ async fn an_open_stream_of_a_blocked_user_ends(backend: Backend) {
     // A model that takes connections and never answers: the job, and with it the stream, goes on and on.
     let frozen = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/v1", frozen.local_addr().unwrap());
-    let model = [("QUIRE_MODEL_BASE_URL", url.as_str()), ("QUIRE_MODEL", "frozen")];
+    let model = [
+        ("QUIRE_MODEL_BASE_URL", url.as_str()),
+        ("QUIRE_MODEL", "frozen"),
+        ("QUIRE_MODEL_PRICES", "frozen=0"),
+    ];
     let system = System::start(backend, &model).await;
     let (ada, root) = (system.sign_in("ada@example.org").await, system.sign_in(OPERATOR).await);
     let spec = json!({ "title": "Keeping books", "target_pages": 4, "writer": "openai" });

@@ -3,9 +3,12 @@
 use quire_proto::job::v1 as pb;
 use quire_proto::timestamp;
 
+use crate::money::price::Price;
 use crate::start::NewJob;
 use crate::store::Status;
-use crate::store::entity::{event, job};
+use crate::store::entity::{event, job, outbox, step};
+use crate::timeline::Timeline;
+use crate::writers::Offered;
 
 impl From<pb::StartJobRequest> for NewJob {
     fn from(request: pb::StartJobRequest) -> Self {
@@ -26,8 +29,22 @@ impl From<Status> for pb::JobStatus {
             Status::Completed => Self::Completed,
             Status::Failed => Self::Failed,
             Status::Cancelled => Self::Cancelled,
+            Status::Paused => Self::Paused,
         }
     }
+}
+
+/// `None`: unspecified.
+pub fn status(status: pb::JobStatus) -> Option<Status> {
+    Some(match status {
+        pb::JobStatus::Unspecified => return None,
+        pb::JobStatus::Queued => Status::Queued,
+        pb::JobStatus::Running => Status::Running,
+        pb::JobStatus::Completed => Status::Completed,
+        pb::JobStatus::Failed => Status::Failed,
+        pb::JobStatus::Cancelled => Status::Cancelled,
+        pb::JobStatus::Paused => Status::Paused,
+    })
 }
 
 impl From<job::Model> for pb::Job {
@@ -48,6 +65,9 @@ impl From<job::Model> for pb::Job {
             last_seq: job.last_seq,
             created_at: Some(timestamp(job.created_at)),
             finished_at: job.finished_at.map(timestamp),
+            priority: job.priority,
+            paused_at: job.paused_at.map(timestamp),
+            pause_reason: job.pause_reason,
         }
     }
 }
@@ -66,5 +86,53 @@ impl From<job::Model> for pb::OrderJob {
 impl From<event::Model> for pb::JobEvent {
     fn from(event: event::Model) -> Self {
         Self { seq: event.seq, kind: event.kind, data_json: event.data, at: Some(timestamp(event.at)) }
+    }
+}
+
+impl From<step::Model> for pb::JobStep {
+    fn from(step: step::Model) -> Self {
+        Self {
+            key: step.step_key,
+            status: step.status,
+            epoch: step.epoch,
+            writer: step.writer,
+            input_tokens: step.input_tokens,
+            output_tokens: step.output_tokens,
+            done_at: step.done_at.map(timestamp),
+        }
+    }
+}
+
+impl From<Timeline> for pb::GetJobTimelineResponse {
+    fn from(timeline: Timeline) -> Self {
+        Self {
+            crashes: timeline.job.crash_count,
+            job: Some(timeline.job.into()),
+            events: timeline.events.into_iter().map(Into::into).collect(),
+            steps: timeline.steps.into_iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl From<outbox::Model> for pb::DeadLetter {
+    fn from(letter: outbox::Model) -> Self {
+        Self {
+            job_id: letter.job_id,
+            kind: letter.kind,
+            attempts: letter.attempts,
+            last_error: letter.last_error,
+            dead_at: letter.dead_at.map(timestamp),
+        }
+    }
+}
+
+impl From<&Offered> for pb::WriterModel {
+    fn from(offered: &Offered) -> Self {
+        let price = |price: Price| pb::ModelPrice { input_micro: price.input, output_micro: price.output };
+        Self {
+            writer: offered.writer.to_owned(),
+            model: offered.model.clone().unwrap_or_default(),
+            price: offered.price.map(price),
+        }
     }
 }

@@ -7,8 +7,10 @@ use quire_proto::document::v1::DocumentStatus;
 
 use super::{finish, plan, section, typeset};
 use crate::attempt::{Attempt, Desk};
+use crate::chunks;
 use crate::ending::{self, Ending, FINISH};
 use crate::error::Stop;
+use crate::money::ledger;
 use crate::retry::classify;
 use crate::store::entity::job;
 use crate::writer::{Plan, Written};
@@ -18,6 +20,11 @@ use crate::writer::{Plan, Written};
 /// # Errors
 /// As [`Attempt::run`]; but [`Stop::Cancelled`] means that nothing is delivered.
 pub async fn run(attempt: &Attempt<'_>) -> Result<(), Stop> {
+    // What was being written is broken off, and paid up to here.
+    let change = attempt.store().change(attempt.lease).await?;
+    ledger::book_own(&change, attempt.lease).await?;
+    chunks::drop_all(&change, &attempt.job.id).await?;
+    change.commit().await?;
     // As it is now: when the attempt began, it may not have been cancelled.
     let job = attempt.store().job(&attempt.job.id).await?.ok_or(Stop::LeaseLost)?;
     let attempt = &Attempt { job: &job, ..*attempt };

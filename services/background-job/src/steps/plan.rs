@@ -42,7 +42,7 @@ pub async fn run(attempt: &Attempt<'_>, desk: &Desk) -> Result<Plan, Stop> {
     let mut change = attempt.store().change(attempt.lease).await?;
     change.set(job::Column::Step, KEY);
     change.commit().await?;
-    let mut recorder = Recorder::new(attempt.store(), attempt.lease, step, None);
+    let mut recorder = Recorder::new(attempt, step, None, 0);
     let plan = recorder.listen(|sink| async move { desk.pen.plan(draft, &sink).await }).await?;
     if plan.sections().next().is_none() {
         return Err(Stop::failed("empty_plan", "the writer found nothing to write about"));

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::sections_percent;
 use crate::attempt::{Attempt, Desk, input_hash};
+use crate::chunks;
 use crate::error::Stop;
 use crate::events::Kind;
 use crate::recorder::{DONE, DRAFTED, Recorder, WRITTEN};
@@ -83,6 +84,7 @@ async fn run(
     let mut step = attempt.step(&place.step_key, &place.input_hash);
     let mut draft = Draft::default();
     let restart = kept.is_some();
+    let mut stored = 0;
     if let Some(kept) = kept {
         let content = kept.content.as_deref().unwrap_or_default();
         match kept.status.as_str() {
@@ -99,6 +101,11 @@ async fn run(
             }
             _ => {}
         }
+        let text = chunks::text(attempt.store(), &attempt.job.id, &place.step_key).await?;
+        stored = text.len();
+        if stored > 0 {
+            draft.partial.get_or_insert_default().push_str(&text);
+        }
     }
 
     let started = json!({
@@ -110,18 +117,22 @@ async fn run(
     });
     let mut change = attempt.store().change(attempt.lease).await?;
     change.checkpoint(step.clone()).await?;
+    if stored == 0 {
+        // There may be some of an older plan.
+        chunks::drop_of(&change, &attempt.job.id, &place.step_key).await?;
+    }
     change.set(job::Column::Step, STEP);
     change.event(Kind::SectionStarted, started.clone());
     change.commit().await?;
     attempt.reach("job.step.section.started");
 
-    let mut recorder = Recorder::new(attempt.store(), attempt.lease, step, Some(started));
+    let mut recorder = Recorder::new(attempt, step, Some(started), stored);
     let order = Order { plan, key: &place.section.key, before };
     let written = recorder.listen(|sink| async move { desk.pen.write(order, draft, &sink).await }).await?;
 
     // Stored here before the document service gets it: what was paid for is safe first.
     let mut change = attempt.store().change(attempt.lease).await?;
-    recorder.finish(&mut change);
+    recorder.finish(&mut change).await?;
     let mut step = recorder.step;
     step.status = WRITTEN.to_owned();
     step.content = Some(serde_json::to_string(&written).expect("plain data"));

@@ -97,7 +97,7 @@ impl Pen for DigestPen {
             tracing::error!(%error, "the digest cannot be written");
             WriteError::failed("digest", "the sources changed while the document was written")
         })?;
-        sink.text(text).await?;
+        sink.show(text).await?;
         Ok(Written {
             key: order.key.to_owned(),
             blocks: section.blocks,

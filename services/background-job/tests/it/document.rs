@@ -1,6 +1,6 @@
 //! The document service, played: it keeps what it is sent and fences like the real one.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
@@ -31,7 +31,8 @@ pub struct Told {
     pub reports: Vec<(pb::DocumentStatus, i32, String)>,
     /// Writes that came from an epoch older than the newest seen.
     pub fenced: usize,
-    epoch: i64,
+    /// The newest epoch of each job.
+    epochs: HashMap<String, i64>,
 }
 
 #[derive(Clone)]
@@ -88,11 +89,12 @@ impl FakeDocument {
     fn pass(&self, fence: Option<pb::Fence>) -> Result<i64, Status> {
         let fence = fence.ok_or_else(|| Status::invalid_argument("no fence"))?;
         let mut told = self.told.lock().unwrap();
-        if fence.epoch < told.epoch {
+        let newest = told.epochs.entry(fence.job_id).or_default();
+        if fence.epoch < *newest {
             told.fenced += 1;
             return Err(Status::failed_precondition("an older epoch"));
         }
-        told.epoch = fence.epoch;
+        *newest = fence.epoch;
         Ok(fence.epoch)
     }
 }

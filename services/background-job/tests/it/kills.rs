@@ -75,7 +75,14 @@ impl Journey {
 
     /// The places that tell about this journey: the others lie on the way of a paid job too.
     fn own(self, points: BTreeSet<&'static str>) -> BTreeSet<&'static str> {
-        let shared = ["job.start.", "job.queue.", "job.step.attach.", "job.step.plan.", "job.step.section."];
+        let shared = [
+            "job.start.",
+            "job.queue.",
+            "job.step.attach.",
+            "job.step.model.",
+            "job.step.plan.",
+            "job.step.section.",
+        ];
         let own = |point: &&str| self == Self::Paid || !shared.iter().any(|prefix| point.starts_with(prefix));
         points.into_iter().filter(own).collect()
     }
@@ -191,6 +198,8 @@ async fn a_paid_job_survives_a_kill_at_every_place(backend: Backend) {
         "job.start.inserted",
         "job.step.attach.sent",
         "job.step.attach.stored",
+        "job.step.model.kept",
+        "job.step.model.reserved",
         "job.step.plan.sent",
         "job.step.plan.stored",
         "job.step.plan.written",

@@ -6,13 +6,12 @@ use bytes::Bytes;
 use quire_manuscript::{Block, Inline};
 use quire_testkit::Backend;
 
-use crate::model::{FakeModel, KEYS, OUTLINE, Reply, delta, plain, willing};
+use crate::model::{FakeModel, KEYS, OUTLINE, Reply, delta, willing};
 use crate::press::FixedPress;
 use crate::stage::{Stage, assert_whole, followed_text, of_kind};
 
 quire_testkit::on_both_databases!(
     characters_split_between_pieces_stay_whole,
-    an_answer_that_breaks_off_is_asked_for_again,
     an_answer_cut_for_lack_of_room_is_continued,
     the_first_part_of_a_cut_answer_is_not_bought_twice,
     citations_are_kept_and_made_up_ones_are_asked_for_again,
@@ -54,21 +53,6 @@ async fn characters_split_between_pieces_stay_whole(backend: Backend) {
     assert_eq!(inlines(&blocks(&stage, "1.1")), [Inline::Text { text: UMLAUTS.to_owned() }]);
 }
 
-async fn an_answer_that_breaks_off_is_asked_for_again(backend: Backend) {
-    let model = FakeModel::start(|asked, number| match (asked, number) {
-        ("1.2", 1) => Reply::Raw(vec![Bytes::from(delta("Only the first half of"))]),
-        _ => willing(asked, number),
-    });
-    let stage = Stage::openai(backend, model.await).await;
-    let mut service = stage.start().await;
-    let job_id = service.start_paid().await;
-    let events = service.events(&job_id, 0).await;
-    assert_whole(&events, 1, "completed");
-    assert_eq!(of_kind(&events, "retrying")[0]["reason"], "the model's answer broke off");
-    assert_eq!(followed_text(&events, "1.2"), plain("1.2"));
-    assert_eq!(stage.document.times_sent("1.2"), 1);
-}
-
 async fn an_answer_cut_for_lack_of_room_is_continued(backend: Backend) {
     let model = FakeModel::start(|asked, number| match (asked, number) {
         ("1.1", 1) => Reply::Cut("The press was made of wood and then".to_owned()),
@@ -101,7 +85,7 @@ async fn the_first_part_of_a_cut_answer_is_not_bought_twice(backend: Backend) {
     assert!(followed_text(&events, "1.1").starts_with(FIRST));
     let model = stage.model.as_ref().unwrap();
     assert_eq!(model.calls("1.1"), 3);
-    let requests = model.requests.lock().unwrap();
+    let requests = model.requests();
     // After the outline: the first part, and twice the rest.
     for number in [2, 3] {
         assert_eq!(requests[number]["messages"][2]["content"], FIRST);
@@ -163,7 +147,7 @@ async fn sections_know_the_outline_and_what_is_written_before(backend: Backend) 
     let mut service = stage.start().await;
     let job_id = service.start_paid().await;
     service.events(&job_id, 0).await;
-    let requests = stage.model.as_ref().unwrap().requests.lock().unwrap();
+    let requests = stage.model.as_ref().unwrap().requests();
     assert_eq!(requests.len(), 1 + KEYS.len());
     assert!(OUTLINE.contains("Oil"));
     let last = requests[4]["messages"][1]["content"].as_str().unwrap();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use quire_background_job::{Config, ModelSettings, Parts, Press};
+use quire_background_job::{Config, ModelConfig, ModelSettings, Parts, Press};
 use quire_clock::World;
 use quire_identity::{Gatekeeper, MasterSecret, Role, ServiceIdentity};
 use quire_proto::document::v1 as doc;
@@ -12,7 +12,7 @@ use quire_proto::job::v1 as pb;
 use quire_proto::job::v1::job_service_client::JobServiceClient;
 use quire_proto::payment::v1::payment_service_server::PaymentServiceServer;
 use quire_testkit::{Backend, TestDatabase};
-use sea_orm::ConnectionTrait;
+use sea_orm::{ConnectionTrait, QueryResult, Statement};
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
@@ -46,6 +46,14 @@ impl Directions {
         Keys::from_pkcs8(self.pkcs8.clone())
     }
 
+    fn model(&self) -> Option<ModelSettings> {
+        self.model_url.as_ref().map(|url| ModelSettings {
+            base_url: url.parse().unwrap(),
+            model: "test-model".to_owned(),
+            api_key: Some("key".to_owned().into()),
+        })
+    }
+
     pub fn config(&self) -> Config {
         Config {
             database: quire_database::Settings {
@@ -59,14 +67,18 @@ impl Directions {
             document_url: self.document_url.clone(),
             payment_url: self.payment_url.clone(),
             concurrency: 2,
+            jobs_per_user: 2,
+            jobs_global: 0,
+            events_retention: Duration::from_secs(3600),
             lease: Duration::from_secs(30),
             drain: Duration::from_secs(5),
             retry_base: Duration::from_millis(2),
-            model: self.model_url.as_ref().map(|url| ModelSettings {
-                base_url: url.parse().unwrap(),
-                model: "test-model".to_owned(),
-                api_key: Some("key".to_owned().into()),
-            }),
+            models: ModelConfig {
+                openai: self.model(),
+                anthropic: self.model(),
+                prices: "test-model=0".parse().unwrap(),
+                ..ModelConfig::default()
+            },
             typesetter: "none".into(),
             exclusive_data_dir: true,
             metrics: Default::default(),
@@ -186,6 +198,24 @@ impl Stage {
     /// Changes the messages in the outbox in the same way.
     pub async fn change_outbox(&self, assignments: &str) {
         self.update("job_outbox", assignments).await;
+    }
+
+    /// The text columns `columns` of every row of a table, in this order.
+    pub async fn rows(&self, table: &str, columns: &[&str], order: &str) -> Vec<Vec<String>> {
+        let url = self.database.url();
+        let schema = if url.starts_with("postgres") { "job." } else { "" };
+        let connection = sea_orm::Database::connect(url).await.unwrap();
+        let texts: Vec<String> =
+            columns.iter().map(|column| format!("CAST({column} AS TEXT) AS {column}_text")).collect();
+        let sql = format!("SELECT {} FROM {schema}{table} ORDER BY {order}", texts.join(", "));
+        let statement = Statement::from_string(connection.get_database_backend(), sql);
+        let rows = connection.query_all_raw(statement).await.unwrap();
+        connection.close().await.unwrap();
+        let read = |row: &QueryResult| {
+            let values = columns.iter().map(|column| row.try_get("", &format!("{column}_text")).unwrap());
+            values.collect()
+        };
+        rows.iter().map(read).collect()
     }
 
     async fn update(&self, table: &str, assignments: &str) {

@@ -136,7 +136,7 @@ async fn a_list_is_paged_newest_first(backend: Backend) {
     let mut listed = Vec::new();
     let mut page_token = String::new();
     loop {
-        let message = pb::ListJobsRequest { page_size: 2, page_token, document_id: String::new() };
+        let message = pb::ListJobsRequest { page_size: 2, page_token, ..Default::default() };
         let request = service.as_user(OWNER, message);
         let page = service.client.list_jobs(request).await.unwrap().into_inner();
         listed.extend(page.jobs.into_iter().map(|job| job.id));

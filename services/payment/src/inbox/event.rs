@@ -364,7 +364,9 @@ fn of_charge(charge: Charge) -> Notice {
 fn of_refunded_charge(charge: Charge) -> Notice {
     let refunded_minor = charge.amount_refunded;
     match (of_charge(charge), refunded_minor) {
-        (Notice::Paid(payment), Some(refunded_minor)) if (0..=payment.amount_minor).contains(&refunded_minor) => {
+        (Notice::Paid(payment), Some(refunded_minor))
+            if (0..=payment.amount_minor).contains(&refunded_minor) =>
+        {
             Notice::Refunded(payment, refunded_minor)
         }
         _ => Notice::Incomplete,

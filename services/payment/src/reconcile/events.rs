@@ -27,7 +27,9 @@ impl Run<'_> {
             });
             let read: Vec<(Event, Value)> = read.collect();
             let known = self.known(&read).await?;
-            missed.extend(read.into_iter().filter(|(event, _)| !known.contains(&event.id) && self.is_due(event)));
+            missed.extend(
+                read.into_iter().filter(|(event, _)| !known.contains(&event.id) && self.is_due(event)),
+            );
             before = last;
             if !page.has_more || before.is_none() {
                 break;
@@ -37,7 +39,10 @@ impl Run<'_> {
         let mut coming: HashMap<String, String> = HashMap::new();
         for (event, value) in missed.into_iter().rev() {
             if let Some(order_id) = self.order_of(&event, &coming).await? {
-                if let Subject::Order { notice: Notice::Paid(payment) | Notice::Refunded(payment, _), .. } = &event.subject {
+                if let Subject::Order {
+                    notice: Notice::Paid(payment) | Notice::Refunded(payment, _), ..
+                } = &event.subject
+                {
                     coming.insert(payment.id.clone(), order_id.clone());
                 }
                 self.missed(event, &value, order_id).await?;

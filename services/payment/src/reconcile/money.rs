@@ -79,7 +79,8 @@ impl Run<'_> {
         let Some(amount_refunded) = intent.and_then(|intent| intent.refunded_minor()) else {
             return Ok(());
         };
-        if amount_refunded == payment.refunded_minor || !(0..=payment.amount_minor).contains(&amount_refunded) {
+        if amount_refunded == payment.refunded_minor || !(0..=payment.amount_minor).contains(&amount_refunded)
+        {
             return Ok(());
         }
         if !self.dry_run {

@@ -220,6 +220,10 @@ async fn one_payment_pays_one_of_two_orders(backend: Backend) {
             answer.unwrap();
         }
     }
+    // Who came second may have been put off; it is set aside then.
+    stage.clock.advance(Duration::from_secs(10));
+    let aside = "inbox_events WHERE status = 'quarantined' AND reason = 'PAYMENT_OF_ANOTHER_ORDER'";
+    stage.until("each second event is set aside", async || count(&stage, aside).await == 15).await;
     assert_eq!(count(&stage, "orders WHERE status = 'paid'").await, 15);
     assert_eq!(count(&stage, "payments").await, 15);
     assert_eq!(count(&stage, "outbox WHERE kind = 'start_job'").await, 15);

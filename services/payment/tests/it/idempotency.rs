@@ -155,8 +155,8 @@ async fn twenty_at_once_under_one_key_make_one_thing(backend: Backend) {
     for route in Route::ALL {
         let [one, _] = subjects(&stage, &servers[0].client, route).await;
         let before = count(&stage, route.table()).await;
-        let calls = (0..20)
-            .map(|place| route.call(&stage, &servers[place % 2].client, "ada", "key-at-once", &one));
+        let calls =
+            (0..20).map(|place| route.call(&stage, &servers[place % 2].client, "ada", "key-at-once", &one));
         let mut firsts = 0;
         let mut ids = Vec::new();
         for answer in join_all(calls).await {
@@ -286,10 +286,9 @@ async fn a_refund_request_whose_answer_was_not_kept_is_found_again(backend: Back
 async fn an_answer_of_the_provider_that_is_lost_makes_no_second_session(backend: Backend) {
     let stage = Stage::new(backend).await;
     let server = stage.start().await;
-    for (path, route, document) in [
-        ("/v1/checkout/sessions", Route::Checkout, "one"),
-        ("/v1/payment_intents", Route::Intent, "two"),
-    ] {
+    for (path, route, document) in
+        [("/v1/checkout/sessions", Route::Checkout, "one"), ("/v1/payment_intents", Route::Intent, "two")]
+    {
         let path = Some(path.to_owned());
         stage.sandbox.set_write_faults(WriteFaults { writes: 1, fault: WriteFault::LostAnswer, path });
         let order = route.call(&stage, &server.client, "ada", "", document).await.unwrap();

@@ -8,16 +8,19 @@ use quire_sandbox::{Behaviour, Decision};
 use quire_testkit::Backend;
 use serde_json::Value;
 
+use crate::events::intent_event;
 use crate::ledger::{balances, count};
 use crate::stage::{Client, Stage};
 
 quire_testkit::on_both_databases!(
     an_intent_is_paid_with_its_secret_and_starts_one_job,
     another_card_may_be_tried_and_a_debit_takes_its_time,
+    a_debit_whose_failure_is_told_before_its_beginning_does_not_hold_the_order,
     a_checkout_closes_the_intent_before_it,
     an_intent_closes_the_checkout_before_it,
     what_was_paid_meanwhile_is_not_sold_again,
     an_intent_that_nobody_paid_ends_with_its_time,
+    both_ways_at_once_leave_one_of_them_open,
 );
 
 /// The id of the intent that a client secret is for.
@@ -100,11 +103,27 @@ async fn another_card_may_be_tried_and_a_debit_takes_its_time(backend: Backend) 
     let answer = stage.intent(client, "another document").await.unwrap();
     let (order, secret) = (answer.order.unwrap(), answer.client_secret);
     stage.confirm(&secret, "pm_usBankAccount_success").await;
+    stage.sandbox.drained().await;
     stage.sandbox.decide_payment(intent_of(&secret), Decision::Fail).await.unwrap();
     stage.sandbox.drained().await;
     assert_eq!(stage.order(client, &order.id).await.status(), pb::OrderStatus::Expired);
     stage.peers_were(|book| book.released == ["another document"]).await;
     assert_eq!(stage.book.borrow().started.len(), 1);
+}
+
+/// The provider knows how it stands, whatever came in which order.
+async fn a_debit_whose_failure_is_told_before_its_beginning_does_not_hold_the_order(backend: Backend) {
+    let stage = Stage::new(backend).await;
+    let server = stage.start().await;
+    let client = &server.client;
+    let (order, secret) = opened(&stage, client).await;
+    for (id, kind) in [("evt_1", "payment_intent.payment_failed"), ("evt_2", "payment_intent.processing")] {
+        stage.deliver(client, &intent_event(id, kind, &order, intent_of(&secret))).await.unwrap();
+    }
+    assert_eq!(stage.order(client, &order.id).await.status(), pb::OrderStatus::Processing);
+    stage.clock.advance(Duration::from_secs(16));
+    assert_eq!(stage.order(client, &order.id).await.status(), pb::OrderStatus::Expired);
+    stage.peers_were(|book| book.released == ["document"]).await;
 }
 
 async fn a_checkout_closes_the_intent_before_it(backend: Backend) {
@@ -121,8 +140,6 @@ async fn a_checkout_closes_the_intent_before_it(backend: Backend) {
     assert_eq!(refused["error"]["code"], "payment_intent_unexpected_state");
     stage.sandbox.drained().await;
     assert_eq!(stage.order(client, &by_intent.id).await.status(), pb::OrderStatus::Expired);
-    // The document was never let go between the two.
-    assert!(stage.book.borrow().released.is_empty());
     stage.pay(&by_checkout).await;
     stage.sandbox.drained().await;
     stage.order_is(client, &by_checkout.id, |order| !order.job_id.is_empty()).await;
@@ -183,4 +200,33 @@ async fn an_intent_that_nobody_paid_ends_with_its_time(backend: Backend) {
     let closed = stage.provider(&format!("/v1/payment_intents/{}", intent_of(&secret))).await;
     assert_eq!(closed["status"], "canceled");
     stage.peers_were(|book| book.released == ["document"]).await;
+}
+
+async fn both_ways_at_once_leave_one_of_them_open(backend: Backend) {
+    let stage = Stage::new(backend).await;
+    let servers = [stage.start().await, stage.start().await];
+    for _ in 0..3 {
+        let calls = (0..8).map(async |place| {
+            let client = &servers[place % 2].client;
+            let outcome = if place % 4 < 2 {
+                stage.checkout(client, "document").await.map(drop)
+            } else {
+                stage.intent(client, "document").await.map(drop)
+            };
+            if let Err(fault) = outcome {
+                assert_eq!((fault.kind, fault.reason.as_str()), (Kind::Unavailable, "CHECKOUT_CLOSING"));
+            }
+        });
+        futures::future::join_all(calls).await;
+        stage.sandbox.drained().await;
+    }
+    assert!(count(&stage, "orders WHERE status = 'open'").await <= 1);
+    let open = async |path: &str, statuses: &[&str]| {
+        let made = stage.provider(path).await;
+        let is_open = |thing: &&Value| statuses.contains(&thing["status"].as_str().unwrap());
+        made["data"].as_array().unwrap().iter().filter(is_open).count()
+    };
+    let sessions = open("/v1/checkout/sessions?limit=100", &["open"]).await;
+    let intents = open("/v1/payment_intents?limit=100", &["requires_payment_method"]).await;
+    assert!(sessions + intents <= 1, "{sessions} sessions and {intents} intents can be paid");
 }

@@ -112,9 +112,10 @@ async fn the_books_end_where_the_provider_ends(backend: Backend) {
     let stage = Stage::new(backend).await;
     let server = stage.start().await;
     let config = Config { cases: CASES, failure_persistence: None, ..Config::default() };
-    let mut runner = TestRunner::new_with_rng(config, proptest::test_runner::TestRng::deterministic_rng(
-        proptest::test_runner::RngAlgorithm::ChaCha,
-    ));
+    let mut runner = TestRunner::new_with_rng(
+        config,
+        proptest::test_runner::TestRng::deterministic_rng(proptest::test_runner::RngAlgorithm::ChaCha),
+    );
     let round = std::cell::Cell::new(0);
     let outcome = tokio::task::block_in_place(|| {
         runner.run(&story(), |story| {

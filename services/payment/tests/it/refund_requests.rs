@@ -139,8 +139,7 @@ async fn each_sees_and_asks_for_their_own(backend: Backend) {
     let next = pb::ListRefundsRequest { page_token: page.next_page_token, ..first };
     let page = list(&stage, client, "ada", next).await;
     assert_eq!((ids(&page), page.next_page_token.as_str()), (vec![wishes[2].id.clone()], ""));
-    let rejected =
-        pb::ListRefundsRequest { status: pb::RefundStatus::Rejected.into(), ..Default::default() };
+    let rejected = pb::ListRefundsRequest { status: pb::RefundStatus::Rejected.into(), ..Default::default() };
     assert_eq!(ids(&list(&stage, client, "ada", rejected).await), [wishes[0].id.clone()]);
     let of_order = pb::ListRefundsRequest { order_id: order.id.clone(), ..Default::default() };
     assert_eq!(list(&stage, client, "ada", of_order.clone()).await.refunds.len(), 3);

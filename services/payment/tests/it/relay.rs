@@ -2,6 +2,7 @@
 
 use quire_proto::payment::v1 as pb;
 use quire_testkit::Backend;
+use sea_orm::ConnectionTrait;
 use serde_json::json;
 
 use crate::events::session_event;
@@ -68,4 +69,40 @@ async fn a_task_whose_holder_died_is_done_by_another(backend: Backend) {
     let orders: Vec<_> = stage.book.borrow().started.iter().map(|call| call.order_id.clone()).collect();
     assert!(orders.iter().all(|started| *started == order.id));
     assert_eq!(count(&stage, "outbox WHERE done_at IS NOT NULL").await, 1);
+}
+
+/// Numbers and times of rows are given before their transactions commit: who looks only behind the last one seen misses
+/// those that commit late.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wish_that_is_committed_after_a_later_one_is_not_passed_over() {
+    if !Backend::postgres_is_there() {
+        return;
+    }
+    let stage = Stage::new(Backend::Postgres).await;
+    let server = stage.start().await;
+    let first = stage.checkout(&server.client, "first").await.unwrap();
+    let second = stage.checkout(&server.client, "second").await.unwrap();
+    // The first wish is written, its transaction lingers.
+    let database = stage.open_database().await;
+    let lingering = database.begin_write().await.unwrap();
+    let wish = format!(
+        "INSERT INTO outbox (id, intent, order_id, document_id, kind, payload, attempts, next_at, lease_until,
+            lease_epoch, created_at, last_error)
+        VALUES ('{}', 'start_job:{}', '{}', 'first', 'start_job', '{{\"StartJob\":{{\"user_id\":\"ada\",\"pages\":12}}}}',
+            0, 0, 0, 0, 0, '')",
+        stage.world.id(),
+        first.id,
+        first.id
+    );
+    lingering.execute_unprepared(&wish).await.unwrap();
+    stage.clock.advance(std::time::Duration::from_secs(1));
+    let event = session_event("evt_2", "checkout.session.completed", &second, json!({}));
+    stage.deliver(&server.client, &event).await.unwrap();
+    stage.order_is(&server.client, &second.id, |order| !order.job_id.is_empty()).await;
+    assert!(!stage.book.borrow().jobs.contains_key(&first.id));
+    lingering.commit().await.unwrap();
+    stage.order_is(&server.client, &first.id, |order| !order.job_id.is_empty()).await;
+    let orders: Vec<_> = stage.book.borrow().started.iter().map(|call| call.order_id.clone()).collect();
+    assert_eq!(orders, [second.id, first.id]);
+    database.close().await.unwrap();
 }

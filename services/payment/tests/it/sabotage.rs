@@ -110,8 +110,7 @@ impl Panics {
 impl FailPoints for Panics {
     fn reach(&self, point: &'static str) {
         let one_less = |left: usize| left.checked_sub(1);
-        if point == self.point
-            && self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less).is_ok()
+        if point == self.point && self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less).is_ok()
         {
             panic!("on purpose at {point}");
         }

@@ -73,7 +73,8 @@ impl Walk<'_> {
             self.cancel().await;
         }
         let order_id = text(&order["id"]);
-        eventually("the order is settled", || async {
+        let settled = format!("the order is settled as {}", journey.name());
+        eventually(&settled, || async {
             let orders = self.books.orders().await;
             orders.iter().any(|one| one.id == order_id && one.status == journey.ends_as()).then_some(())
         })

@@ -91,6 +91,8 @@ fn settings(database: Option<&TestDatabase>, model: &Model) -> HashMap<String, S
     let fixed = [
         ("QUIRE_MODEL_BASE_URL", model.url.as_str()),
         ("QUIRE_MODEL", "played"),
+        // Dollars for a million tokens, sent and received.
+        ("QUIRE_MODEL_PRICES", "played=1/2"),
         // Every case goes on with the one sign-in.
         ("QUIRE_ACCESS_TOKEN_SECONDS", "7200"),
     ];

@@ -39,6 +39,16 @@ pub struct Model {
     pub part_pages: i32,
     /// When payment said that the money of the order went back; database time.
     pub refunded_at: Option<i64>,
+    /// 0 to 9, the higher first.
+    pub priority: i32,
+    /// When somebody wanted to pause it while it ran.
+    pub pause_requested_at: Option<i64>,
+    /// Since when it is paused.
+    pub paused_at: Option<i64>,
+    /// Who wanted that; empty: nobody.
+    pub pause_reason: String,
+    /// When its events were deleted.
+    pub events_pruned_at: Option<i64>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

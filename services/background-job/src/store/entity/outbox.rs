@@ -16,6 +16,10 @@ pub struct Model {
     /// Database time.
     pub leased_until: i64,
     pub done_at: Option<i64>,
+    /// When it was given up; database time.
+    pub dead_at: Option<i64>,
+    /// What its receiver said last.
+    pub last_error: String,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

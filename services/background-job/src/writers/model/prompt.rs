@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::client::Message;
+use super::ask::Message;
 use super::passages::Passage;
 use crate::writer::{Order, PlannedChapter, PlannedSection, Task, Written};
 

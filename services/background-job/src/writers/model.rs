@@ -1,10 +1,17 @@
-//! The writer that asks a language model at any OpenAI-compatible endpoint.
+//! The writer that asks a language model: what is told it, and what is made of its answers.
 
+mod anthropic;
+mod ask;
 mod citations;
 mod client;
+mod endings;
+mod gate;
+mod openai;
 mod outline;
 mod passages;
 mod prompt;
+mod refusal;
+mod repetition;
 mod sse;
 
 use std::collections::HashSet;
@@ -14,10 +21,13 @@ use async_trait::async_trait;
 use quire_manuscript::{Block, Inline, Reference, blocks_from_markdown};
 use serde_json::Value;
 
-pub use client::ModelSettings;
-use client::{Message, Model};
+use ask::{Ask, Message, Trouble};
+use client::Model;
+pub use client::Provider;
+use endings::{ends_whole, whole_sentences};
 use passages::Passages;
 
+use super::settings::{ModelConfig, ModelSettings};
 use crate::writer::{Draft, Order, Pen, Plan, Sink, Task, WriteError, Writer, Written};
 
 /// Passages shown for the outline.
@@ -26,38 +36,42 @@ const OUTLINE_PASSAGES: usize = 24;
 const SECTION_PASSAGES: usize = 12;
 /// Characters of a section that later ones are told.
 const SUMMARY_CHARACTERS: usize = 300;
-/// A repeated seam after a cut is at least this long; shorter ones are chance.
-const SEAM: usize = 12;
+/// An answer that is cut so often is taken as it is.
+const MAX_CONTINUATIONS: usize = 4;
 
 /// Writes with one model.
-pub struct OpenAiWriter {
+pub struct ModelWriter {
     model: Model,
 }
 
-impl OpenAiWriter {
+impl ModelWriter {
     /// # Errors
     /// The TLS provider cannot be used.
-    pub fn new(settings: ModelSettings) -> Result<Self, reqwest::Error> {
-        Ok(Self { model: Model::new(settings)? })
+    pub fn new(
+        provider: Provider,
+        settings: ModelSettings,
+        config: &ModelConfig,
+    ) -> Result<Self, reqwest::Error> {
+        Ok(Self { model: Model::new(provider, settings, config)? })
     }
 }
 
 #[async_trait]
-impl Writer for OpenAiWriter {
+impl Writer for ModelWriter {
     async fn open(&self, task: Arc<Task>) -> Result<Box<dyn Pen>, WriteError> {
         let passages = Passages::build(&task.sources);
-        Ok(Box::new(OpenAiPen { model: self.model.clone(), task, passages }))
+        Ok(Box::new(ModelPen { model: self.model.clone(), task, passages }))
     }
 }
 
-struct OpenAiPen {
+struct ModelPen {
     model: Model,
     task: Arc<Task>,
     passages: Passages,
 }
 
 #[async_trait]
-impl Pen for OpenAiPen {
+impl Pen for ModelPen {
     async fn plan(&self, mut kept: Draft, sink: &Sink) -> Result<Plan, WriteError> {
         let query = format!("{} {} {}", self.task.title, self.task.topic, self.task.chapter_titles.join(" "));
         let passages = self.passages.find(&query, OUTLINE_PASSAGES);
@@ -140,7 +154,7 @@ impl Pen for OpenAiPen {
     }
 }
 
-impl OpenAiPen {
+impl ModelPen {
     /// The answer of try `attempt`: the one that was kept, or the model's, which is kept before it is used; of an
     /// answer that was cut, also its first part by itself.
     async fn answer(
@@ -152,74 +166,64 @@ impl OpenAiPen {
     ) -> Result<String, WriteError> {
         if let Some(answer) = kept.answers.get(attempt) {
             // Followers of a section that starts again need its text again.
-            sink.text(answer.clone()).await?;
+            sink.show(answer.clone()).await?;
             return Ok(answer.clone());
         }
-        let (mut text, cut) = match kept.partial.clone() {
-            Some(partial) => {
-                sink.text(partial.clone()).await?;
-                (partial, true)
-            }
-            None => {
-                let answer = self.model.ask(messages, sink).await?;
-                kept.usage += answer.usage;
-                let cut = answer.cut || !ends_whole(&answer.text);
-                if cut {
-                    // It is paid for: whatever becomes of the rest, it is not asked for again.
-                    kept.partial = Some(answer.text.clone());
-                    sink.keep(kept).await?;
+        let mut text = self.begun(kept, sink).await?;
+        let (mut continuations, mut differently) = (0, false);
+        loop {
+            let asked = conversation(messages, &text);
+            let answer = match self.model.ask(Ask { messages: &asked, after: &text, differently }, sink).await
+            {
+                Err(Trouble::Looping) if !differently => {
+                    tracing::warn!("the model repeats itself; asking once more");
+                    differently = true;
+                    text.clear();
+                    continue;
                 }
-                (answer.text, cut)
+                answer => answer?,
+            };
+            kept.usage += answer.usage;
+            text.push_str(&answer.text);
+            let unfinished = answer.cut || (continuations == 0 && !ends_whole(&text));
+            if !unfinished || continuations == MAX_CONTINUATIONS {
+                kept.partial = None;
+                kept.answers.push(text.clone());
+                sink.keep_paid(kept, answer.outcome).await?;
+                return Ok(text);
             }
-        };
-        if cut {
-            let mut longer = messages.to_vec();
-            longer.push(Message::assistant(text.clone()));
-            longer.push(prompt::go_on());
-            let rest = self.model.ask(&longer, sink).await?;
-            kept.usage += rest.usage;
-            text.push_str(&rest.text[seam(&text, &rest.text)..]);
+            continuations += 1;
+            // It is paid for: whatever becomes of the rest, it is not asked for again.
+            kept.partial = Some(text.clone());
+            sink.keep_paid(kept, answer.outcome).await?;
         }
-        kept.partial = None;
-        kept.answers.push(text.clone());
+    }
+
+    /// The first part of the answer under way, if an attempt before left one.
+    async fn begun(&self, kept: &mut Draft, sink: &Sink) -> Result<String, WriteError> {
+        let Some(partial) = kept.partial.clone() else {
+            return Ok(String::new());
+        };
+        if repetition::loops(&partial) {
+            kept.partial = None;
+            sink.restart().await?;
+            return Ok(String::new());
+        }
+        // It may be stored as pieces only.
         sink.keep(kept).await?;
-        Ok(text)
+        sink.show(partial.clone()).await?;
+        Ok(partial)
     }
 }
 
-/// Whether a text ends where a text may end: with a sentence, or with a list item, a table row, code or an object.
-fn ends_whole(text: &str) -> bool {
-    let text = text.trim_end();
-    let last_line = text.lines().last().unwrap_or_default().trim_start();
-    let item = last_line.starts_with(['-', '*', '+', '|', '#', '`'])
-        || last_line.split_once(['.', ')']).is_some_and(|(number, rest)| {
-            !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()) && rest.starts_with(' ')
-        });
-    item || text.ends_with([
-        '.', '!', '?', '…', ':', ';', '"', '\'', '”', '“', '»', '«', '’', ')', ']', '}', '*', '_', '。',
-    ])
-}
-
-/// Without the sentence that was broken off at the end, if it is a small part of the text.
-fn whole_sentences(text: &str) -> String {
-    if ends_whole(text) {
-        return text.to_owned();
+/// What is said to the model so that it goes on after `text`.
+fn conversation(messages: &[Message], text: &str) -> Vec<Message> {
+    let mut asked = messages.to_vec();
+    if !text.is_empty() {
+        asked.push(Message::assistant(text));
+        asked.push(prompt::go_on());
     }
-    let end = text.rmatch_indices(['.', '!', '?', '…', '。']).find(|(at, mark)| {
-        let after = &text[at + mark.len()..];
-        after.starts_with(char::is_whitespace)
-    });
-    match end {
-        Some((at, mark)) if at * 2 > text.len() => text[..at + mark.len()].to_owned(),
-        _ => text.to_owned(),
-    }
-}
-
-/// How many bytes at the start of `rest` repeat the end of `text`.
-fn seam(text: &str, rest: &str) -> usize {
-    let longest = rest.len().min(text.len()).min(400);
-    let sizes = (SEAM..=longest).rev();
-    sizes.into_iter().find(|size| rest.is_char_boundary(*size) && text.ends_with(&rest[..*size])).unwrap_or(0)
+    asked
 }
 
 /// Models like to begin with the title, which the template prints.
@@ -275,27 +279,6 @@ fn plain_text(inline: &Inline) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_broken_last_sentence_is_noticed_and_cut() {
-        assert!(ends_whole("It is done."));
-        assert!(ends_whole("Points:\n\n- one\n- two"));
-        assert!(ends_whole("1. first\n2. second"));
-        assert!(!ends_whole("It is done. And then the"));
-        assert_eq!(whole_sentences("It is done, and it is well. And then"), "It is done, and it is well.");
-        assert_eq!(
-            whole_sentences("A. The whole rest is one long sentence without"),
-            "A. The whole rest is one long sentence without"
-        );
-    }
-
-    #[test]
-    fn what_a_continuation_repeats_is_found() {
-        let text = "The press was made of wood";
-        assert_eq!(&"made of wood and iron."[seam(text, "made of wood and iron.")..], " and iron.");
-        assert_eq!(seam(text, " and of iron."), 0);
-        assert_eq!(seam("über Bücher schreibt", "Bücher schreibt er."), "Bücher schreibt".len());
-    }
 
     #[test]
     fn the_title_at_the_start_goes() {

@@ -1,0 +1,107 @@
+//! What is no longer needed, deleted now and then: events and delivered messages of jobs that ended some days ago, and
+//! what the steps of delivered jobs hold, since the document service has it. The jobs stay.
+
+use std::time::Duration;
+
+use quire_clock::Timestamp;
+use quire_database::now;
+use sea_orm::sea_query::{Expr, Query};
+use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter, QuerySelect};
+use tokio_util::sync::CancellationToken;
+
+use crate::store::entity::{event, job, outbox, step};
+use crate::store::{Status, Store};
+
+const PAUSE: Duration = Duration::from_secs(3600);
+/// Jobs whose events are deleted before others may write again.
+const BATCH: u64 = 50;
+
+pub struct Janitor {
+    pub store: Store,
+    /// How long events and delivered messages are kept after the end of their job.
+    pub retention: Duration,
+}
+
+impl Janitor {
+    /// Cleans up once at the start and then every hour, until the shutdown.
+    pub async fn run(self, shutdown: CancellationToken) {
+        loop {
+            tokio::select! {
+                cleaned = self.clean_up() => if let Err(error) = cleaned {
+                    quire_fault::log_internal("background-job", &error);
+                },
+                () = shutdown.cancelled() => return,
+            }
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = tokio::time::sleep(PAUSE) => {}
+            }
+        }
+    }
+
+    async fn clean_up(&self) -> Result<(), DbErr> {
+        let contents = self.drop_contents().await?;
+        let messages = self.forget_messages().await?;
+        let mut jobs = 0;
+        loop {
+            match self.forget_events().await? {
+                0 => break,
+                some => jobs += some,
+            }
+        }
+        tracing::debug!(contents, messages, jobs, "cleaned up");
+        Ok(())
+    }
+
+    /// Of a job that failed, an operator may still need them.
+    async fn drop_contents(&self) -> Result<u64, DbErr> {
+        let ended = Query::select()
+            .column(job::Column::Id)
+            .from(job::Entity)
+            .and_where(job::Column::Status.is_in([Status::Completed.name(), Status::Cancelled.name()]))
+            .to_owned();
+        let tx = self.store.database.begin_write().await?;
+        let dropped = step::Entity::update_many()
+            .col_expr(step::Column::Content, Expr::value(None::<String>))
+            .filter(step::Column::Content.is_not_null())
+            .filter(step::Column::JobId.in_subquery(ended))
+            .exec(&tx)
+            .await?;
+        tx.commit().await?;
+        Ok(dropped.rows_affected)
+    }
+
+    async fn forget_messages(&self) -> Result<u64, DbErr> {
+        let tx = self.store.database.begin_write().await?;
+        let before = now(&tx).await?.minus(self.retention);
+        let forgotten = outbox::Entity::delete_many()
+            .filter(outbox::Column::DoneAt.lte(before.unix_micros()))
+            .exec(&tx)
+            .await?;
+        tx.commit().await?;
+        Ok(forgotten.rows_affected)
+    }
+
+    /// The events of some jobs; gives how many jobs.
+    async fn forget_events(&self) -> Result<u64, DbErr> {
+        let at: Timestamp = self.store.world.now();
+        let tx = self.store.database.begin_write().await?;
+        let ended: Vec<String> = job::Entity::find()
+            .select_only()
+            .column(job::Column::Id)
+            .filter(job::Column::EventsPrunedAt.is_null())
+            .filter(job::Column::FinishedAt.lte(at.minus(self.retention).unix_micros()))
+            .limit(BATCH)
+            .into_tuple()
+            .all(&tx)
+            .await?;
+        event::Entity::delete_many().filter(event::Column::JobId.is_in(&ended)).exec(&tx).await?;
+        let pruned = job::Entity::update_many()
+            .col_expr(job::Column::EventsPrunedAt, Expr::value(at.unix_micros()))
+            .filter(job::Column::Id.is_in(&ended))
+            .exec(&tx)
+            .await?;
+        tx.commit().await?;
+        Ok(pruned.rows_affected)
+    }
+}

@@ -1,0 +1,227 @@
+//! The ledger of calls. Each row belongs to one attempt and is written under its lease.
+//!
+//! | status | meaning |
+//! |---|---|
+//! | `open` | under way, or its process died; counts with the most that it can cost |
+//! | `settled` | counted by the provider |
+//! | `estimated` | ended without a count of the provider's: what was sent and seen is counted |
+//! | `wasted` | its attempt lost the job meanwhile; counted like an estimated one |
+//!
+//! Wasted money is spent, so it counts in every budget; it is no part of what a document is said to cost.
+
+use quire_database::now;
+use sea_orm::ActiveValue::Set;
+use sea_orm::sea_query::Expr;
+use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, Statement};
+
+use super::budget::{Budgets, Exhausted};
+use super::price::Price;
+use crate::lease::Lease;
+use crate::store::entity::{cost, job};
+use crate::store::{Change, Store};
+use crate::writer::Usage;
+
+/// Microseconds of a day.
+const DAY: i64 = 24 * 3600 * 1_000_000;
+/// Any number that no other lock of this database has.
+const SHARED_BUDGETS: i64 = 0x7175_6972_6501;
+/// A token of running text has about so many bytes.
+const TYPICAL_BYTES: usize = 4;
+/// No language in use has tokens that are shorter on average.
+const LEAST_BYTES: usize = 2;
+
+/// Tokens of so many bytes of text, about.
+pub fn about(bytes: usize) -> i64 {
+    i64::try_from(bytes.div_ceil(TYPICAL_BYTES)).unwrap_or(i64::MAX)
+}
+
+/// A call that shall be made.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    pub model: String,
+    pub price: Price,
+    /// Of everything that is sent.
+    pub prompt_bytes: usize,
+    /// The provider is told to stop there.
+    pub max_output_tokens: i64,
+}
+
+impl Wanted {
+    /// The most that it can cost.
+    fn bound(&self) -> i64 {
+        let input_tokens = i64::try_from(self.prompt_bytes.div_ceil(LEAST_BYTES)).unwrap_or(i64::MAX);
+        self.price.cost(Usage { input_tokens, output_tokens: self.max_output_tokens })
+    }
+}
+
+/// A call whose money is reserved.
+#[derive(Debug, Clone)]
+pub struct Call {
+    id: String,
+    price: Price,
+    prompt_bytes: usize,
+    /// UTF-8 bytes of the answer so far.
+    pub seen_bytes: usize,
+}
+
+/// How a call ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// The provider counted.
+    Counted(Usage),
+    /// The answer broke off before the provider said what it counted.
+    BrokenOff,
+    /// There was no answer, and nothing is paid.
+    Refused,
+}
+
+/// What is spent and reserved at present, for each bound.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Spent {
+    pub job: i64,
+    pub user_day: i64,
+    pub day: i64,
+}
+
+/// Reserves the money of a call under the lease of `change`.
+///
+/// # Errors
+/// The database is gone. The inner error: it does not fit into a budget.
+pub async fn reserve(
+    change: &Change,
+    store: &Store,
+    (job, lease): (&job::Model, &Lease),
+    step_key: &str,
+    wanted: &Wanted,
+    budgets: &Budgets,
+) -> Result<Result<Call, Exhausted>, DbErr> {
+    if budgets.are_shared() && store.database.is_postgres() {
+        // Two jobs must not both find the same room. SQLite has one writer at a time anyway.
+        let sql = format!("SELECT pg_advisory_xact_lock({SHARED_BUDGETS})");
+        change.tx.execute_unprepared(&sql).await?;
+    }
+    book_lost(&change.tx).await?;
+    let at = now(&change.tx).await?.unix_micros();
+    let spent = spent(&change.tx, job, at - at.rem_euclid(DAY)).await?;
+    let reserved = wanted.bound();
+    if let Err(exhausted) = budgets.check(job.pages, spent, reserved) {
+        return Ok(Err(exhausted));
+    }
+    let call =
+        Call { id: store.world.id(), price: wanted.price, prompt_bytes: wanted.prompt_bytes, seen_bytes: 0 };
+    let usage = call.seen();
+    let row = cost::ActiveModel {
+        id: Set(call.id.clone()),
+        job_id: Set(job.id.clone()),
+        user_id: Set(job.user_id.clone()),
+        epoch: Set(lease.epoch),
+        step_key: Set(step_key.to_owned()),
+        model: Set(wanted.model.clone()),
+        status: Set("open".to_owned()),
+        reserved_micro: Set(reserved),
+        cost_micro: Set(call.price.cost(usage)),
+        input_tokens: Set(usage.input_tokens),
+        output_tokens: Set(usage.output_tokens),
+        input_price_micro: Set(call.price.input),
+        output_price_micro: Set(call.price.output),
+        started_at: Set(at),
+        ended_at: Set(None),
+    };
+    cost::Entity::insert(row).exec_without_returning(&change.tx).await?;
+    Ok(Ok(call))
+}
+
+impl Call {
+    /// What was sent and seen so far, about.
+    fn seen(&self) -> Usage {
+        Usage { input_tokens: about(self.prompt_bytes), output_tokens: about(self.seen_bytes) }
+    }
+
+    /// Notes how far the answer has come: should the process die, so much is booked.
+    pub async fn note(&self, change: &Change) -> Result<(), DbErr> {
+        self.write(change, self.seen(), "open", None).await
+    }
+
+    /// Books the call.
+    pub async fn settle(&self, change: &Change, outcome: Outcome) -> Result<(), DbErr> {
+        let (status, usage) = match outcome {
+            Outcome::Counted(usage) => ("settled", usage),
+            Outcome::BrokenOff => ("estimated", self.seen()),
+            Outcome::Refused => {
+                cost::Entity::delete_by_id(&self.id).exec(&change.tx).await?;
+                return Ok(());
+            }
+        };
+        let at = now(&change.tx).await?.unix_micros();
+        self.write(change, usage, status, Some(at)).await
+    }
+
+    async fn write(
+        &self,
+        change: &Change,
+        usage: Usage,
+        status: &str,
+        ended_at: Option<i64>,
+    ) -> Result<(), DbErr> {
+        cost::Entity::update_many()
+            .col_expr(cost::Column::Status, Expr::value(status))
+            .col_expr(cost::Column::InputTokens, Expr::value(usage.input_tokens))
+            .col_expr(cost::Column::OutputTokens, Expr::value(usage.output_tokens))
+            .col_expr(cost::Column::CostMicro, Expr::value(self.price.cost(usage)))
+            .col_expr(cost::Column::EndedAt, Expr::value(ended_at))
+            .filter(cost::Column::Id.eq(&self.id))
+            .exec(&change.tx)
+            .await?;
+        Ok(())
+    }
+}
+
+/// Books the calls of this attempt that were broken off from outside, as when the customer cancels.
+pub async fn book_own(change: &Change, lease: &Lease) -> Result<(), DbErr> {
+    let at = now(&change.tx).await?.unix_micros();
+    cost::Entity::update_many()
+        .col_expr(cost::Column::Status, Expr::value("estimated"))
+        .col_expr(cost::Column::EndedAt, Expr::value(at))
+        .filter(cost::Column::Status.eq("open"))
+        .filter(cost::Column::JobId.eq(&lease.job_id))
+        .filter(cost::Column::Epoch.eq(lease.epoch))
+        .exec(&change.tx)
+        .await?;
+    Ok(())
+}
+
+/// Books the open calls of attempts that no longer have their job.
+pub async fn book_lost(connection: &impl ConnectionTrait) -> Result<(), DbErr> {
+    let at = now(connection).await?.unix_micros();
+    let sql = "UPDATE cost_ledger SET status = 'wasted', ended_at = $1
+         WHERE status = 'open' AND NOT EXISTS (SELECT 1 FROM job_leases held
+            WHERE held.job_id = cost_ledger.job_id AND held.epoch = cost_ledger.epoch AND held.boot_id <> '')";
+    let backend = connection.get_database_backend();
+    connection.execute_raw(Statement::from_sql_and_values(backend, sql, [at.into()])).await?;
+    Ok(())
+}
+
+/// Open calls count with their reservation.
+async fn spent(connection: &impl ConnectionTrait, job: &job::Model, day: i64) -> Result<Spent, DbErr> {
+    let sum = |condition: &str| {
+        format!(
+            "(SELECT CAST(COALESCE(SUM(CASE status WHEN 'open' THEN reserved_micro ELSE cost_micro END), 0) AS BIGINT)
+              FROM cost_ledger WHERE {condition})"
+        )
+    };
+    let sql = format!(
+        "SELECT {} AS job, {} AS user_day, {} AS day",
+        sum("job_id = $1"),
+        sum("user_id = $2 AND started_at >= $3"),
+        sum("started_at >= $3")
+    );
+    let values = [job.id.as_str().into(), job.user_id.as_str().into(), day.into()];
+    let statement = Statement::from_sql_and_values(connection.get_database_backend(), sql, values);
+    let row = connection.query_one_raw(statement).await?;
+    let row = row.ok_or_else(|| DbErr::RecordNotFound("a sum has one row".to_owned()))?;
+    Ok(Spent {
+        job: row.try_get("", "job")?,
+        user_day: row.try_get("", "user_day")?,
+        day: row.try_get("", "day")?,
+    })
+}
