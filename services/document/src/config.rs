@@ -112,7 +112,8 @@ mod tests {
         assert_eq!(rules.writers, [Writer::Digest]);
         let rules = read_rules(&mut settings(&[("QUIRE_MODEL_BASE_URL", "http://localhost:11434/v1")]));
         assert_eq!(rules.writers, [Writer::Digest, Writer::OpenAi]);
-        let both = [("QUIRE_MODEL_BASE_URL", "http://localhost:11434/v1"), ("QUIRE_ANTHROPIC_MODEL", "claude")];
+        let both =
+            [("QUIRE_MODEL_BASE_URL", "http://localhost:11434/v1"), ("QUIRE_ANTHROPIC_MODEL", "claude")];
         assert_eq!(read_rules(&mut settings(&both)).writers, Writer::ALL);
         assert_eq!(rules.default_writer, Writer::Digest);
     }

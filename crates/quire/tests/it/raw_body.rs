@@ -47,8 +47,7 @@ async fn a_body_reaches_the_inbox_byte_for_byte(backend: Backend) {
     note("evt_direct", &body);
     let signature = Some(signed(&body));
     let mut payment = PaymentServiceClient::new(channel(&system.embedded.urls.payment).unwrap());
-    let answer =
-        payment.handle_webhook(HandleWebhookRequest { payload: body, signature }).await.unwrap();
+    let answer = payment.handle_webhook(HandleWebhookRequest { payload: body, signature }).await.unwrap();
     assert_eq!(answer.get_ref().verdict(), WebhookVerdict::Ignored);
 
     let books = system.books().await;

@@ -28,7 +28,8 @@ async fn confirm(system: &System, customer: &Customer, secret: &str) {
     let intent = secret.split("_secret_").next().unwrap();
     let url = format!("{}/v1/payment_intents/{intent}/confirm", system.embedded.urls.sandbox);
     let form = [("client_secret", secret), ("payment_method", "pm_card_visa")];
-    let request = customer.client.anywhere(Method::POST, &url).bearer_auth("pk_test_quire_sandbox").form(&form);
+    let request =
+        customer.client.anywhere(Method::POST, &url).bearer_auth("pk_test_quire_sandbox").form(&form);
     Answer::to(request).await.with_status(200);
 }
 

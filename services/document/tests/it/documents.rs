@@ -100,7 +100,8 @@ async fn all_violations_come_at_once_in_field_order(backend: Backend) {
 async fn validate_only_stores_nothing_and_leaves_absent_fields_alone(backend: Backend) {
     let house = House::open(backend).await;
     let check = |spec| {
-        let message = pb::CreateDocumentRequest { spec: Some(spec), validate_only: true, ..Default::default() };
+        let message =
+            pb::CreateDocumentRequest { spec: Some(spec), validate_only: true, ..Default::default() };
         let request = house.user("ada", message);
         let mut client = house.client.clone();
         async move { client.create_document(request).await }

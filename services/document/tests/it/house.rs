@@ -185,7 +185,8 @@ impl House {
     }
 
     pub async fn create(&self, user_id: &str, spec: pb::DocumentSpec) -> Result<pb::Document, Status> {
-        let message = pb::CreateDocumentRequest { spec: Some(spec), validate_only: false, ..Default::default() };
+        let message =
+            pb::CreateDocumentRequest { spec: Some(spec), validate_only: false, ..Default::default() };
         let answer = self.client.clone().create_document(self.user(user_id, message)).await?;
         Ok(answer.into_inner().document.unwrap())
     }
