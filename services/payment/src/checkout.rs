@@ -118,6 +118,8 @@ impl Checkout {
         self.world.reach("payment.checkout.written");
         match self.resume(order, method).await? {
             Found::Ready(order) => Ok(order),
+            // Somebody else's order, which was to be paid in another way, was first, and is closed now.
+            Found::Dead(order) if order.method != method => Err(PaymentError::Closing),
             // The provider has stored a failure under the new key; the next call takes another.
             Found::Dead(_) => {
                 Err(PaymentError::Provider(ProviderError::Busy { status: 500, retry_after: None }))

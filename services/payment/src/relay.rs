@@ -54,10 +54,6 @@ enum Effect {
         refund_id: String,
         words: Vec<ProviderRefund>,
     },
-    /// There is nothing left to refund.
-    NothingLeft {
-        refund_id: String,
-    },
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -206,7 +202,9 @@ impl Relay {
         let lost = disputes::lost(reader, &payment.id).await?;
         let amount_minor = refund.amount_minor.min(payment.amount_minor - payment.refunded_minor - lost);
         if amount_minor <= 0 {
-            return Ok(Effect::NothingLeft { refund_id });
+            // Perhaps it was made, and only the answer was lost.
+            let words = self.provider.list_refunds(&payment.id).await?;
+            return Ok(Effect::Refunded { refund_id, words });
         }
         if row.attempts > 1 && self.world.now().unix_micros() - row.created_at > KEY_LIFE_MICROS {
             // The provider may have forgotten the key: what it did under it is looked up, not done again.
@@ -245,7 +243,6 @@ impl Relay {
                     .await?;
             }
             Effect::Refunded { refund_id, words } => self.refunded(&txn, (row, &refund_id), words).await?,
-            Effect::NothingLeft { refund_id } => self.refunded(&txn, (row, &refund_id), Vec::new()).await?,
         }
         self.world.reach("payment.relay.recorded");
         if outbox::finish(&txn, &self.world, row).await? {

@@ -25,7 +25,7 @@ use self::stage::Stage;
 use crate::model::Model;
 
 /// Cases at the same time: most of a case is waiting.
-const AT_ONCE: usize = 3;
+const AT_ONCE: usize = 4;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_crash_at_any_place_leaves_one_job_and_the_right_refund() {

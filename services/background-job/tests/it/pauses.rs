@@ -105,7 +105,8 @@ async fn a_job_that_waits_rests_at_once_and_holds_nobody_up(backend: Backend) {
     let second = service.start_order("order-2", "document-2", 6).await.unwrap().job_id;
     assert_whole(&service.events(&second, 0).await, 1, "completed");
     assert_eq!(service.job(&first).await, resting);
-    assert_eq!(resume(&mut service, &first).await.unwrap().status(), JobStatus::Queued);
+    // A worker may have it before we hear of it.
+    assert_ne!(resume(&mut service, &first).await.unwrap().status(), JobStatus::Paused);
     let events = service.events(&first, 0).await;
     assert_whole(&events, 1, "completed");
     let kinds: Vec<&str> = events[..4].iter().map(|event| event.kind.as_str()).collect();

@@ -12,7 +12,7 @@ use crate::ledger::{balance, balances, count};
 use crate::stage::{Server, Stage};
 
 /// Payments that are drawn.
-const CASES: u32 = 40;
+const CASES: u32 = 25;
 const PRICE: i64 = 600;
 
 quire_testkit::on_both_databases!(the_books_end_where_the_provider_ends);

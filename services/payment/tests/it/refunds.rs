@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::events::{changed, charge_event, intent_event, refund_event, session_event};
 use crate::ledger::{balance, balances, count, tamper, texts};
+use crate::sabotage::Panics;
 use crate::settle::{paid_order, settle, settle_pages};
 use crate::stage::{Client, Stage};
 
@@ -18,6 +19,8 @@ quire_testkit::on_both_databases!(
     a_refund_that_the_bank_sends_back_may_be_approved_again,
     a_job_that_fails_while_a_part_is_under_way_gets_the_rest_back,
     a_second_payment_of_one_order_goes_back_once_with_its_trace,
+    a_refund_whose_answer_was_lost_and_whose_total_is_known_is_one_refund,
+    a_refund_that_was_given_up_and_made_all_the_same_is_entered,
 );
 
 /// The sum of a payment that went back by the provider's own count.
@@ -293,4 +296,59 @@ async fn a_second_payment_of_one_order_goes_back_once_with_its_trace(backend: Ba
         session_event("evt_late", "checkout.session.completed", &order, json!({ "payment_intent": extra }));
     stage.deliver(client, &late).await.unwrap();
     assert_eq!(stage.refunds(client).await.len(), 1);
+}
+
+/// The process breaks when the provider has made the refund of a failed job, and nobody hears of it. Answers the order.
+async fn with_a_lost_answer(stage: &Stage) -> pb::Order {
+    let server = stage.start().await;
+    let order = paid_order(stage, &server.client).await;
+    server.crash();
+    stage.forget_servers();
+    stage.sandbox.set_behaviour(Behaviour { hold: true, ..Behaviour::default() });
+    let breaking = Panics::within(&stage.world, "payment.relay.sent", 1);
+    let server = stage.start_unreached(breaking, &[]).await;
+    // The process may be gone before it has answered.
+    let _ = settle(stage, &server.client, &order.id, pb::JobOutcome::Failed).await;
+    stage.until("the provider was asked", async || provider_total(stage, &order).await == 600).await;
+    server.crash();
+    order
+}
+
+async fn a_refund_whose_answer_was_lost_and_whose_total_is_known_is_one_refund(backend: Backend) {
+    let stage = Stage::new(backend).await;
+    let order = with_a_lost_answer(&stage).await;
+    let server = stage.start().await;
+    let told = stage.provider("/v1/events?type=charge.refunded").await;
+    stage.deliver(&server.client, &told["data"][0]).await.unwrap();
+    assert_eq!(stage.order(&server.client, &order.id).await.refunded.unwrap().amount_minor, 600);
+    // Nothing is left for the task to send. What it should have sent is there already.
+    tamper(&stage, "UPDATE outbox SET lease_until = 0, next_at = 0 WHERE done_at IS NULL").await;
+    stage.until("the task is done", async || count(&stage, "outbox WHERE done_at IS NULL").await == 0).await;
+    is_refunded_once(&stage, &server.client, &order).await;
+    stage.sandbox.set_behaviour(Behaviour::default());
+    stage.sandbox.drained().await;
+    is_refunded_once(&stage, &server.client, &order).await;
+}
+
+async fn is_refunded_once(stage: &Stage, client: &Client, order: &pb::Order) {
+    let order = stage.order(client, &order.id).await;
+    assert_eq!((order.status(), order.refunded.unwrap().amount_minor), (pb::OrderStatus::Refunded, 600));
+    let made = stage.refunds(client).await;
+    assert_eq!(made.len(), 1, "{made:?}");
+    assert_eq!((made[0].status(), made[0].reason.as_str()), (pb::RefundStatus::Succeeded, "JOB_FAILED"));
+    assert_eq!(balances(stage).await, vec![0]);
+    for account in ["provider", "sales", "refunds_due"] {
+        assert_eq!(balance(stage, account).await, 0, "{account}");
+    }
+}
+
+async fn a_refund_that_was_given_up_and_made_all_the_same_is_entered(backend: Backend) {
+    let stage = Stage::new(backend).await;
+    let order = with_a_lost_answer(&stage).await;
+    tamper(&stage, "UPDATE refunds SET status = 'failed', note = 'NOTHING_LEFT'").await;
+    tamper(&stage, "UPDATE outbox SET done_at = 1 WHERE done_at IS NULL").await;
+    let server = stage.start().await;
+    stage.sandbox.set_behaviour(Behaviour { shuffle: true, seed: 2, ..Behaviour::default() });
+    stage.sandbox.drained().await;
+    is_refunded_once(&stage, &server.client, &order).await;
 }

@@ -22,6 +22,8 @@ use crate::wait::eventually;
 
 /// Whoever gets no answer by then asks again.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// Whoever has waited so long for a job buys the next document.
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
 /// The payment replicas, of which each call takes one. Clones share the dice.
 #[derive(Clone)]
@@ -115,8 +117,9 @@ impl Buyer {
             let payment = self.recorder.invoke(Act::Pay { order: order.id.clone() });
             self.till.pay(&order.checkout_url).await;
             payment.ends(Phase::Ok);
-            // Nobody buys the next one before this one is on its way; but an event may be lost for good.
-            let _ = enough.run_until_cancelled(self.started(&order.id)).await;
+            // Nobody buys the next one before this one is on its way; but all its events may be lost for good.
+            let started = tokio::time::timeout(LONGEST_WAIT, self.started(&order.id));
+            let _ = enough.run_until_cancelled(started).await;
         }
     }
 

@@ -10,6 +10,7 @@ use quire_sandbox::Behaviour;
 use quire_testkit::Backend;
 use redis::aio::MultiplexedConnection;
 use tokio::sync::{Mutex, watch};
+use tokio::time::Instant;
 
 use super::journey::{Journey, Walk};
 use super::stage::Stage;
@@ -21,9 +22,12 @@ use crate::road::{Parcel, Road};
 use crate::samples;
 use crate::serving::{Killed, Serving, said};
 use crate::till::Till;
+use crate::wait::LAST_RESORT;
 
 /// Nothing listens there.
 const NO_REDIS: &str = "redis://127.0.0.1:1";
+/// The setting that kills.
+const FAIL_POINT: &str = "QUIRE_FAIL_POINT";
 /// How often the process is looked at.
 const LOOK: Duration = Duration::from_millis(10);
 
@@ -89,7 +93,7 @@ impl Case {
     /// `number` chooses the Redis database, so that cases at the same time have different ones.
     pub async fn run(&self, stage: &Stage, model: &Model, number: usize) -> Outcome {
         let point = format!("{}#{}=kill", self.point, self.time);
-        walk(stage, model, self.journey, (self.redis, number), &[("QUIRE_FAIL_POINT", &point)]).await
+        walk(stage, model, self.journey, (self.redis, number), &[(FAIL_POINT, &point)]).await
     }
 }
 
@@ -175,10 +179,16 @@ impl Run<'_> {
         };
         tokio::pin!(walk);
         let mut looks = tokio::time::interval(LOOK);
+        // The last places of a journey may be reached when everything is there to be seen already.
+        let kill_comes = first_start.iter().any(|(name, _)| *name == FAIL_POINT);
+        let mut patience = None;
         loop {
             tokio::select! {
-                () = &mut walk => return (killed, serving),
+                () = &mut walk, if patience.is_none() => patience = Some(Instant::now() + LAST_RESORT),
                 _ = looks.tick() => {}
+            }
+            if patience.is_some_and(|end| killed || !kill_comes || Instant::now() > end) {
+                return (killed, serving);
             }
             if serving.was_killed() {
                 assert!(!killed, "it was killed twice");
