@@ -60,7 +60,7 @@ async fn main() -> anyhow::Result<()> {
     let database = arguments.database_url.as_deref();
     row("database", if database.is_some() { "PostgreSQL" } else { "SQLite" });
 
-    let first = Server::start(&arguments.quire, database, &[]).await?;
+    let first = Server::start(&arguments.quire, database).await?;
     row("first start to ready, empty data folder", &format!("{} ms", first.start.as_millis()));
     let folder = first.stop().await?;
     let server = Server::start_in(&arguments.quire, folder, database, &[]).await?;
@@ -76,9 +76,9 @@ async fn main() -> anyhow::Result<()> {
     let times = revocation::measure(&server, arguments.callers).await?;
     row("logout to 401, gateway (other requests going on)", &times);
     row("memory after the load (VmRSS)", &format!("{:.1} MiB", server.resident_mib()?));
-    server.stop().await?;
-
-    let server = Server::start(&arguments.quire, database, &webhooks::SETTINGS).await?;
+    // The same folder: on PostgreSQL the database goes on, and its keys are sealed under the folder's secret.
+    let folder = server.stop().await?;
+    let server = Server::start_in(&arguments.quire, folder, database, &webhooks::SETTINGS).await?;
     let load = Load { callers: arguments.callers, time: Duration::from_secs(arguments.seconds) };
     webhooks::measure(&server, load, row).await?;
     server.stop().await?;

@@ -22,12 +22,8 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    pub(crate) async fn start(
-        quire: &Path,
-        database: Option<&str>,
-        settings: &[(&str, &str)],
-    ) -> anyhow::Result<Self> {
-        Self::start_in(quire, tempfile::tempdir()?, database, settings).await
+    pub(crate) async fn start(quire: &Path, database: Option<&str>) -> anyhow::Result<Self> {
+        Self::start_in(quire, tempfile::tempdir()?, database, &[]).await
     }
 
     /// Starts on a data folder that may have been used before.

@@ -21,7 +21,8 @@ const ORDERS: usize = 200;
 /// How often each of their events comes in the storm.
 const REPETITIONS: usize = 50;
 
-/// Settings under which jobs start and then wait for a model that nobody reaches: their work is not measured here.
+/// Settings under which jobs start and then wait, since nobody has said what their model costs: their work is not measured
+/// here.
 pub(crate) const SETTINGS: [(&str, &str); 2] =
     [("QUIRE_MODEL_BASE_URL", "http://127.0.0.1:9"), ("QUIRE_MODEL", "nobody")];
 

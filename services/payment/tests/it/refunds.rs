@@ -9,7 +9,7 @@ use crate::events::{changed, charge_event, intent_event, refund_event, session_e
 use crate::ledger::{balance, balances, count, tamper, texts};
 use crate::sabotage::Panics;
 use crate::settle::{paid_order, settle, settle_pages};
-use crate::stage::{Client, Stage};
+use crate::stage::{Client, Server, Stage};
 
 quire_testkit::on_both_databases!(
     a_refund_made_by_hand_at_the_provider_is_entered_once,
@@ -20,6 +20,7 @@ quire_testkit::on_both_databases!(
     a_job_that_fails_while_a_part_is_under_way_gets_the_rest_back,
     a_second_payment_of_one_order_goes_back_once_with_its_trace,
     a_refund_whose_answer_was_lost_and_whose_total_is_known_is_one_refund,
+    a_part_whose_answer_was_lost_and_whose_total_is_known_is_not_sent_again,
     a_refund_that_was_given_up_and_made_all_the_same_is_entered,
 );
 
@@ -298,8 +299,9 @@ async fn a_second_payment_of_one_order_goes_back_once_with_its_trace(backend: Ba
     assert_eq!(stage.refunds(client).await.len(), 1);
 }
 
-/// The process breaks when the provider has made the refund of a failed job, and nobody hears of it. Answers the order.
-async fn with_a_lost_answer(stage: &Stage) -> pb::Order {
+/// The process breaks when the provider has made the refund of a job that ended like this, and nobody hears of it. Answers
+/// the order.
+async fn with_a_lost_answer(stage: &Stage, ended: (pb::JobOutcome, i32)) -> pb::Order {
     let server = stage.start().await;
     let order = paid_order(stage, &server.client).await;
     server.crash();
@@ -308,22 +310,42 @@ async fn with_a_lost_answer(stage: &Stage) -> pb::Order {
     let breaking = Panics::within(&stage.world, "payment.relay.sent", 1);
     let server = stage.start_unreached(breaking, &[]).await;
     // The process may be gone before it has answered.
-    let _ = settle(stage, &server.client, &order.id, pb::JobOutcome::Failed).await;
-    stage.until("the provider was asked", async || provider_total(stage, &order).await == 600).await;
+    let _ = settle_pages(stage, &server.client, &order.id, ended).await;
+    stage.until("the provider was asked", async || provider_total(stage, &order).await > 0).await;
     server.crash();
     order
 }
 
-async fn a_refund_whose_answer_was_lost_and_whose_total_is_known_is_one_refund(backend: Backend) {
-    let stage = Stage::new(backend).await;
-    let order = with_a_lost_answer(&stage).await;
+/// The running total is known, and the task that made it is taken up again.
+async fn with_the_total_told(stage: &Stage, order: &pb::Order, total: i64) -> Server {
     let server = stage.start().await;
     let told = stage.provider("/v1/events?type=charge.refunded").await;
     stage.deliver(&server.client, &told["data"][0]).await.unwrap();
-    assert_eq!(stage.order(&server.client, &order.id).await.refunded.unwrap().amount_minor, 600);
+    assert_eq!(stage.order(&server.client, &order.id).await.refunded.unwrap().amount_minor, total);
+    tamper(stage, "UPDATE outbox SET lease_until = 0, next_at = 0 WHERE done_at IS NULL").await;
+    stage.until("the task is done", async || count(stage, "outbox WHERE done_at IS NULL").await == 0).await;
+    server
+}
+
+/// What is left is less than the refund was: asking for that would be another refund.
+async fn a_part_whose_answer_was_lost_and_whose_total_is_known_is_not_sent_again(backend: Backend) {
+    let stage = Stage::new(backend).await;
+    let order = with_a_lost_answer(&stage, (pb::JobOutcome::Cancelled, 4)).await;
+    let server = with_the_total_told(&stage, &order, 400).await;
+    assert_eq!(provider_total(&stage, &order).await, 400);
+    stage.sandbox.set_behaviour(Behaviour::default());
+    stage.sandbox.drained().await;
+    let made = stage.refunds(&server.client).await;
+    assert_eq!((made.len(), made[0].status()), (1, pb::RefundStatus::Succeeded));
+    assert_eq!(stage.order(&server.client, &order.id).await.refunded.unwrap().amount_minor, 400);
+    assert_eq!((balance(&stage, "provider").await, balance(&stage, "refunds_due").await), (200, 0));
+}
+
+async fn a_refund_whose_answer_was_lost_and_whose_total_is_known_is_one_refund(backend: Backend) {
+    let stage = Stage::new(backend).await;
+    let order = with_a_lost_answer(&stage, (pb::JobOutcome::Failed, 0)).await;
     // Nothing is left for the task to send. What it should have sent is there already.
-    tamper(&stage, "UPDATE outbox SET lease_until = 0, next_at = 0 WHERE done_at IS NULL").await;
-    stage.until("the task is done", async || count(&stage, "outbox WHERE done_at IS NULL").await == 0).await;
+    let server = with_the_total_told(&stage, &order, 600).await;
     is_refunded_once(&stage, &server.client, &order).await;
     stage.sandbox.set_behaviour(Behaviour::default());
     stage.sandbox.drained().await;
@@ -344,7 +366,7 @@ async fn is_refunded_once(stage: &Stage, client: &Client, order: &pb::Order) {
 
 async fn a_refund_that_was_given_up_and_made_all_the_same_is_entered(backend: Backend) {
     let stage = Stage::new(backend).await;
-    let order = with_a_lost_answer(&stage).await;
+    let order = with_a_lost_answer(&stage, (pb::JobOutcome::Failed, 0)).await;
     tamper(&stage, "UPDATE refunds SET status = 'failed', note = 'NOTHING_LEFT'").await;
     tamper(&stage, "UPDATE outbox SET done_at = 1 WHERE done_at IS NULL").await;
     let server = stage.start().await;
