@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::apply::Scene;
 use crate::books::{disputes, payments, refunds};
 use crate::error::PaymentError;
-use crate::inbox::event::{Fact, ProviderRefund};
+use crate::inbox::event::{Fact, ProviderRefund, RefundWord};
 use crate::outbox::{self, Task};
 use crate::peers::Peers;
 use crate::provider::{ProviderError, RefundRequest, Stripe};
@@ -31,9 +31,6 @@ const POLL: Duration = Duration::from_millis(500);
 const BATCH: u64 = 16;
 /// Shorter than the lease, so that nobody else starts while this one still tries.
 const SEND_DEADLINE: Duration = Duration::from_secs(20);
-
-/// The provider keeps idempotency keys for a day; an hour is for clocks that differ.
-const KEY_LIFE_MICROS: i64 = 23 * 3600 * 1_000_000;
 
 pub(crate) struct Relay {
     pub(crate) database: Database,
@@ -201,15 +198,14 @@ impl Relay {
         }
         let lost = disputes::lost(reader, &payment.id).await?;
         let amount_minor = refund.amount_minor.min(payment.amount_minor - payment.refunded_minor - lost);
-        if amount_minor <= 0 {
-            // Perhaps it was made, and only the answer was lost.
+        if amount_minor <= 0 || row.attempts > 1 {
+            // Perhaps it was made and only the answer was lost. The key is no help: the provider may have forgotten it, and
+            // what is left may have become less by this very refund.
             let words = self.provider.list_refunds(&payment.id).await?;
-            return Ok(Effect::Refunded { refund_id, words });
-        }
-        if row.attempts > 1 && self.world.now().unix_micros() - row.created_at > KEY_LIFE_MICROS {
-            // The provider may have forgotten the key: what it did under it is looked up, not done again.
-            let words = self.provider.list_refunds(&payment.id).await?;
-            if words.iter().any(|word| word.refund_id.as_deref() == Some(&refund_id)) {
+            let made = |word: &ProviderRefund| {
+                word.refund_id.as_deref() == Some(&refund_id) && word.word != RefundWord::Failed
+            };
+            if amount_minor <= 0 || words.iter().any(made) {
                 return Ok(Effect::Refunded { refund_id, words });
             }
         }

@@ -123,10 +123,11 @@ impl Strict {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let session = Json(json!({ "id": "cs_1", "url": format!("{url}/cs_1"), "status": "open" }));
         let empty = Json(json!({ "object": "list", "data": [], "has_more": false }));
+        let none = empty.clone();
         let router = axum::Router::new()
             .route("/v1/checkout/sessions", post(|| async { session }))
             .route("/v1/events", get(|| async { empty }))
-            .route("/v1/refunds", post(refund))
+            .route("/v1/refunds", post(refund).get(|| async { none }))
             .with_state(self.clone());
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         url
