@@ -13,9 +13,9 @@ mod points;
 mod stage;
 mod table;
 
-use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 
-use futures::{FutureExt, StreamExt, stream};
+use futures::{StreamExt, stream};
 use quire_testkit::Backend;
 
 use self::case::{Case, Outcome, Redis};
@@ -30,10 +30,10 @@ const AT_ONCE: usize = 4;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_crash_at_any_place_leaves_one_job_and_the_right_refund() {
     let full = std::env::var("QUIRE_SWEEP").is_ok_and(|sweep| sweep == "full");
-    let model = Model::start().await;
-    let mut stages = vec![Stage::prepare(Backend::Sqlite, &model).await];
+    let model = Arc::new(Model::start().await);
+    let mut stages = vec![Arc::new(Stage::prepare(Backend::Sqlite, &model).await)];
     if Backend::postgres_is_there() {
-        stages.push(Stage::prepare(Backend::Postgres, &model).await);
+        stages.push(Arc::new(Stage::prepare(Backend::Postgres, &model).await));
     }
     let redis = quire_testkit::redis().is_some();
     let places = points::reached(&stages[0], &model).await;
@@ -43,10 +43,10 @@ async fn a_crash_at_any_place_leaves_one_job_and_the_right_refund() {
     let possible = cases.into_iter().filter(|case| redis || case.redis == Redis::Down);
     let possible = possible.filter_map(|case| {
         let stage = stages.iter().find(|stage| stage.backend == case.backend)?;
-        Some((case, stage))
+        Some((case, stage.clone()))
     });
     let results: Vec<(Case, Outcome)> = stream::iter(possible.enumerate())
-        .map(|(number, (case, stage))| tried(case, stage, &model, number))
+        .map(|(number, (case, stage))| tried(case, stage, model.clone(), number))
         .buffer_unordered(AT_ONCE)
         .collect()
         .await;
@@ -104,11 +104,13 @@ async fn a_job_service_without_keys_is_found_out() {
 
 /// Runs a case. How often a place is reached changes a little from run to run: if it was not reached so often this time,
 /// the time before is tried.
-async fn tried(mut case: Case, stage: &Stage, model: &Model, number: usize) -> (Case, Outcome) {
+async fn tried(mut case: Case, stage: Arc<Stage>, model: Arc<Model>, number: usize) -> (Case, Outcome) {
     loop {
-        let outcome = match AssertUnwindSafe(case.run(stage, model, number)).catch_unwind().await {
+        let (this, stage, model) = (case.clone(), stage.clone(), model.clone());
+        // A task of its own: while one case copies files, the others go on.
+        let outcome = match tokio::spawn(async move { this.run(&stage, &model, number).await }).await {
             Ok(outcome) => outcome,
-            Err(panic) => Outcome::of_panic(&panic),
+            Err(error) => Outcome::of_panic(&*error.into_panic()),
         };
         if outcome.killed || case.time == 1 || !outcome.broken.is_empty() {
             return (case, outcome);

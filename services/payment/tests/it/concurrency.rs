@@ -33,18 +33,24 @@ pub async fn three_replicas(stage: &Stage, settings: &[(&str, &str)]) -> Vec<Ser
 async fn a_hundred_deliveries_of_one_event_start_one_job(backend: Backend) {
     let stage = Stage::new(backend).await;
     let servers = three_replicas(&stage, &[]).await;
-    a_hundred_deliveries(&stage, &servers, async || {}).await;
+    a_hundred_deliveries(&stage, &servers, 100, async || {}).await;
 }
 
-/// `between` comes between two groups of deliveries that are made at once.
-pub async fn a_hundred_deliveries(stage: &Stage, servers: &[Server], between: impl AsyncFn()) {
+/// So many are made at once; `between` comes between two such groups.
+pub async fn a_hundred_deliveries(
+    stage: &Stage,
+    servers: &[Server],
+    at_once: usize,
+    between: impl AsyncFn(),
+) {
     let order = stage.checkout(&servers[0].client, "document").await.unwrap();
     // Test processes share one Redis, so the event's name is this test's own.
     let id = format!("evt_{}", stage.world.id());
     let event = session_event(&id, "checkout.session.completed", &order, json!({}));
     let mut accepted = 0;
-    for group in 0..10 {
-        let deliveries = (0..10).map(|place| stage.deliver(&servers[(group + place) % 3].client, &event));
+    for group in 0..100 / at_once {
+        let deliveries =
+            (0..at_once).map(|place| stage.deliver(&servers[(group + place) % 3].client, &event));
         for answer in join_all(deliveries).await {
             match answer.unwrap().verdict() {
                 pb::WebhookVerdict::Accepted => accepted += 1,

@@ -16,7 +16,7 @@ use crate::settle::paid_order;
 use crate::stage::{Client, Stage};
 
 /// Payments while no webhook comes through.
-const BLOCKED: usize = 60;
+const BLOCKED: usize = 100;
 /// Longer than what is on its way is left alone.
 const GRACE: Duration = Duration::from_secs(90);
 

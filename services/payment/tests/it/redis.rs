@@ -27,9 +27,9 @@ quire_testkit::on_both_databases!(
 /// A numbered database of the shared server: what a test forgets there is its own.
 fn own_redis(backend: Backend) -> Option<String> {
     let place = if backend == Backend::Sqlite { 8 } else { 9 };
-    let url = quire_testkit::redis()?;
-    let authority = url.split_once("://")?.1;
-    Some(if authority.contains('/') { url.to_owned() } else { format!("{url}/{place}") })
+    let (scheme, address) = quire_testkit::redis()?.split_once("://")?;
+    let server = address.split('/').next()?;
+    Some(format!("{scheme}://{server}/{place}"))
 }
 
 async fn with_redis_the_same_happens(backend: Backend) {
@@ -63,7 +63,7 @@ async fn with(backend: Backend, redis: &str, between: impl AsyncFn()) {
     {
         let stage = Stage::new(backend).await;
         let servers = three_replicas(&stage, &settings).await;
-        a_hundred_deliveries(&stage, &servers, &between).await;
+        a_hundred_deliveries(&stage, &servers, 10, &between).await;
     }
     let stage = Stage::new(backend).await;
     let servers = three_replicas(&stage, &settings).await;

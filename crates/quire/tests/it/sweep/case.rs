@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +11,6 @@ use quire_sandbox::Behaviour;
 use quire_testkit::Backend;
 use redis::aio::MultiplexedConnection;
 use tokio::sync::{Mutex, watch};
-use tokio::time::Instant;
 
 use super::journey::{Journey, Walk};
 use super::stage::Stage;
@@ -73,7 +73,7 @@ impl Outcome {
     }
 
     /// Of a case that did not come to its end.
-    pub fn of_panic(panic: &Box<dyn Any + Send>) -> Self {
+    pub fn of_panic(panic: &(dyn Any + Send)) -> Self {
         let told = panic.downcast_ref::<String>().cloned();
         let told = told.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
         let broken = vec![told.unwrap_or_else(|| "it panicked".to_owned())];
@@ -169,34 +169,21 @@ impl Run<'_> {
     async fn through(&self, walk: impl Future<Output = ()>, first_start: &[(&str, &str)]) -> (bool, Serving) {
         let mut settings = self.settings.clone();
         settings.extend(first_start.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
-        let mut killed = false;
-        let mut serving = match Serving::try_start(self.folder, &settings).await {
-            Ok(serving) => self.is_up(serving),
-            Err(Killed) => {
-                killed = true;
-                self.start_again().await
-            }
+        let (serving, killed) = match Serving::try_start(self.folder, &settings).await {
+            Ok(serving) => (self.is_up(serving), false),
+            Err(Killed) => (self.start_again().await, true),
         };
-        tokio::pin!(walk);
-        let mut looks = tokio::time::interval(LOOK);
-        // The last places of a journey may be reached when everything is there to be seen already.
-        let kill_comes = first_start.iter().any(|(name, _)| *name == FAIL_POINT);
-        let mut patience = None;
-        loop {
-            tokio::select! {
-                () = &mut walk, if patience.is_none() => patience = Some(Instant::now() + LAST_RESORT),
-                _ = looks.tick() => {}
-            }
-            if patience.is_some_and(|end| killed || !kill_comes || Instant::now() > end) {
-                return (killed, serving);
-            }
-            if serving.was_killed() {
-                assert!(!killed, "it was killed twice");
-                killed = true;
-                self.place.send_replace(None);
-                serving = self.start_again().await;
-            }
+        let mut watch = Watch { run: self, serving, killed, mended: killed };
+        tokio::select! {
+            () = walk => {}
+            never = watch.keep_up() => match never {},
         }
+        // The last places of a journey may be reached when everything is there to be seen already.
+        if first_start.iter().any(|(name, _)| *name == FAIL_POINT) {
+            let _ = tokio::time::timeout(LAST_RESORT, watch.until_killed()).await;
+        }
+        watch.mend().await;
+        (watch.killed, watch.serving)
     }
 
     /// What the dead process held ends with time; a sweep cannot wait so long.
@@ -208,6 +195,44 @@ impl Run<'_> {
     fn is_up(&self, serving: Serving) -> Serving {
         self.place.send_replace(Some(serving.client.clone()));
         serving
+    }
+}
+
+/// Looks after the process, beside the walk, which must go on meanwhile: whatever it waits for has a deadline.
+struct Watch<'a> {
+    run: &'a Run<'a>,
+    serving: Serving,
+    killed: bool,
+    /// Whether it was started again since.
+    mended: bool,
+}
+
+impl Watch<'_> {
+    async fn keep_up(&mut self) -> Infallible {
+        let mut looks = tokio::time::interval(LOOK);
+        loop {
+            looks.tick().await;
+            self.mend().await;
+        }
+    }
+
+    async fn until_killed(&mut self) {
+        let mut looks = tokio::time::interval(LOOK);
+        while !self.killed {
+            looks.tick().await;
+            self.mend().await;
+        }
+    }
+
+    /// Starts the system again if it was killed. Whoever drops this halfway must call it once more.
+    async fn mend(&mut self) {
+        if self.serving.was_killed() {
+            assert!(!self.mended, "it was killed twice");
+            self.killed = true;
+            self.run.place.send_replace(None);
+            self.serving = self.run.start_again().await;
+            self.mended = true;
+        }
     }
 }
 
