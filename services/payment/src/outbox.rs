@@ -399,7 +399,8 @@ mod tests {
         assert_eq!(idempotency_key(&row), "refund:o:r2");
     }
 
-    async fn a_task_that_failed_a_thousand_times_is_still_tried(backend: Backend) {
+    /// A database with one task in it.
+    async fn with_a_task(backend: Backend, attempts: i32) -> (Database, quire_testkit::TestDatabase) {
         let file = backend.create().await;
         let settings = quire_database::Settings {
             url: file.url().to_owned(),
@@ -408,11 +409,16 @@ mod tests {
         };
         let database = quire_database::open(&settings).await.unwrap();
         database.migrate::<PaymentMigrator>().await.unwrap();
-        let old = row(TaskKind::Refund, 1000);
-        outbox::Entity::insert(sea_orm::IntoActiveModel::into_active_model(old))
+        let task = row(TaskKind::Refund, attempts);
+        outbox::Entity::insert(sea_orm::IntoActiveModel::into_active_model(task))
             .exec_without_returning(database.reader())
             .await
             .unwrap();
+        (database, file)
+    }
+
+    async fn a_task_that_failed_a_thousand_times_is_still_tried(backend: Backend) {
+        let (database, _file) = with_a_task(backend, 1000).await;
         let world = World::system();
         for round in 0..3 {
             let claimed = claim(&database, 16).await.unwrap();
@@ -424,5 +430,46 @@ mod tests {
         }
     }
 
-    quire_testkit::on_both_databases!(a_task_that_failed_a_thousand_times_is_still_tried);
+    async fn who_has_lost_the_lease_says_nothing_more_about_the_task(backend: Backend) {
+        let (database, _file) = with_a_task(backend, 0).await;
+        let world = World::system();
+        let slow = claim(&database, 16).await.unwrap().remove(0);
+        assert_eq!(claim(&database, 16).await.unwrap(), vec![], "its lease lasts");
+        database.reader().execute_unprepared("UPDATE outbox SET lease_until = 0").await.unwrap();
+        let quick = claim(&database, 16).await.unwrap().remove(0);
+        let failure = Failure { error: "too late", key_spent: true, for_good: true, too_early: false };
+        postpone(&database, &world, &slow, failure).await.unwrap();
+        let txn = database.begin_write().await.unwrap();
+        assert!(!finish(&txn, &world, &slow).await.unwrap());
+        let stored = outbox::Entity::find_by_id("id").one(&txn).await.unwrap().unwrap();
+        assert_eq!(stored, Row { lease_until: stored.lease_until, ..quick.clone() });
+        assert!(finish(&txn, &world, &quick).await.unwrap());
+        assert!(!finish(&txn, &world, &quick).await.unwrap(), "it is done");
+        txn.commit().await.unwrap();
+        assert_eq!(claim(&database, 16).await.unwrap(), vec![]);
+    }
+
+    async fn what_only_waits_has_not_failed(backend: Backend) {
+        let (database, _file) = with_a_task(backend, 0).await;
+        let world = World::system().with_entropy(Arc::new(Longest));
+        for _ in 0..20 {
+            let claimed = claim(&database, 16).await.unwrap().remove(0);
+            assert_eq!(claimed.attempts, 1);
+            let failure = Failure { error: "wait", key_spent: false, for_good: false, too_early: true };
+            postpone(&database, &world, &claimed, failure).await.unwrap();
+            database.reader().execute_unprepared("UPDATE outbox SET next_at = 0").await.unwrap();
+        }
+        // So one refusal is not yet the last.
+        let claimed = claim(&database, 16).await.unwrap().remove(0);
+        let failure = Failure { error: "no", key_spent: false, for_good: true, too_early: false };
+        postpone(&database, &world, &claimed, failure).await.unwrap();
+        let stored = outbox::Entity::find_by_id("id").one(database.reader()).await.unwrap().unwrap();
+        assert_eq!((stored.dead_at, stored.attempts), (None, 1));
+    }
+
+    quire_testkit::on_both_databases!(
+        a_task_that_failed_a_thousand_times_is_still_tried,
+        who_has_lost_the_lease_says_nothing_more_about_the_task,
+        what_only_waits_has_not_failed,
+    );
 }

@@ -18,6 +18,7 @@ quire_testkit::on_both_databases!(
     what_a_failed_job_owes_is_not_paid_twice_when_the_dispute_is_lost,
     a_part_that_is_lost_leaves_the_rest_to_be_refunded,
     a_dispute_that_only_the_provider_knows_of_stops_the_refund_too,
+    a_dispute_that_the_provider_does_not_mind_stops_the_refund_too,
     the_words_about_a_dispute_may_come_in_any_order,
     a_dispute_is_closed_with_the_amount_it_was_opened_with,
 );
@@ -160,6 +161,24 @@ async fn a_dispute_that_only_the_provider_knows_of_stops_the_refund_too(backend:
     stage.sandbox.drained().await;
     assert!(stage.order(client, &order.id).await.disputed);
     decided(&stage, &dispute, Verdict::Won).await;
+    let refunded = |order: &pb::Order| order.status() == pb::OrderStatus::Refunded;
+    stage.order_is(client, &order.id, refunded).await;
+    assert_eq!(sent(&stage).await, 1);
+}
+
+async fn a_dispute_that_the_provider_does_not_mind_stops_the_refund_too(backend: Backend) {
+    let stage = Stage::new(backend).await;
+    let server = stage.start().await;
+    let client = &server.client;
+    let order = paid_order(&stage, client).await;
+    let payment = texts(&stage, "SELECT id AS n FROM payments").await.remove(0);
+    // Only told, so that the provider would refund all the same.
+    let told = |id: &str, kind: &str, status| dispute_event(id, kind, &payment, "dp_1", (600, status));
+    stage.deliver(client, &told("evt_1", "created", "needs_response")).await.unwrap();
+    settle(&stage, client, &order.id, pb::JobOutcome::Failed).await.unwrap();
+    was_tried(&stage).await;
+    assert_eq!(sent(&stage).await, 0);
+    stage.deliver(client, &told("evt_2", "closed", "won")).await.unwrap();
     let refunded = |order: &pb::Order| order.status() == pb::OrderStatus::Refunded;
     stage.order_is(client, &order.id, refunded).await;
     assert_eq!(sent(&stage).await, 1);

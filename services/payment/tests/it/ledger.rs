@@ -33,9 +33,7 @@ pub async fn texts(stage: &Stage, sql: &str) -> Vec<String> {
 
 /// Changes the tables as no service would.
 pub async fn tamper(stage: &Stage, sql: &str) {
-    let database = stage.open_database().await;
-    database.reader().execute_unprepared(sql).await.unwrap();
-    database.close().await.unwrap();
+    stage.database().await.reader().execute_unprepared(sql).await.unwrap();
 }
 
 async fn numbers(stage: &Stage, sql: &str) -> Vec<i64> {
@@ -43,10 +41,8 @@ async fn numbers(stage: &Stage, sql: &str) -> Vec<i64> {
 }
 
 async fn values<T: sea_orm::TryGetable>(stage: &Stage, sql: &str) -> Vec<T> {
-    let database = stage.open_database().await;
+    let database = stage.database().await;
     let backend = if database.is_postgres() { DatabaseBackend::Postgres } else { DatabaseBackend::Sqlite };
     let rows = database.reader().query_all_raw(Statement::from_string(backend, sql)).await.unwrap();
-    let values = rows.iter().map(|row| row.try_get("", "n").unwrap()).collect();
-    database.close().await.unwrap();
-    values
+    rows.iter().map(|row| row.try_get("", "n").unwrap()).collect()
 }

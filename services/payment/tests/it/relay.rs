@@ -83,8 +83,7 @@ async fn a_wish_that_is_committed_after_a_later_one_is_not_passed_over() {
     let first = stage.checkout(&server.client, "first").await.unwrap();
     let second = stage.checkout(&server.client, "second").await.unwrap();
     // The first wish is written, its transaction lingers.
-    let database = stage.open_database().await;
-    let lingering = database.begin_write().await.unwrap();
+    let lingering = stage.database().await.begin_write().await.unwrap();
     let wish = format!(
         "INSERT INTO outbox (id, intent, order_id, document_id, kind, payload, attempts, next_at, lease_until,
             lease_epoch, created_at, last_error)
@@ -104,5 +103,4 @@ async fn a_wish_that_is_committed_after_a_later_one_is_not_passed_over() {
     stage.order_is(&server.client, &first.id, |order| !order.job_id.is_empty()).await;
     let orders: Vec<_> = stage.book.borrow().started.iter().map(|call| call.order_id.clone()).collect();
     assert_eq!(orders, [second.id, first.id]);
-    database.close().await.unwrap();
 }

@@ -26,7 +26,7 @@ use secrecy::SecretString;
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
-use tokio::sync::watch;
+use tokio::sync::{OnceCell, watch};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 use tonic::{Request, Status};
@@ -58,6 +58,8 @@ pub struct Stage {
     bridge: Bridge,
     pub http: reqwest::Client,
     database: TestDatabase,
+    /// A connection beside the servers, for those who look into the tables.
+    beside: OnceCell<Database>,
     /// The sandbox ends with the stage.
     shutdown: CancellationToken,
 }
@@ -150,6 +152,7 @@ impl Stage {
             bridge,
             http: reqwest::Client::builder().no_proxy().redirect(redirects).build().unwrap(),
             database: backend.create().await,
+            beside: OnceCell::new(),
             shutdown,
         }
     }
@@ -339,9 +342,10 @@ impl Stage {
         request
     }
 
-    /// A connection to the payment database, beside the service.
-    pub async fn open_database(&self) -> Database {
-        quire_database::open(&self.database_settings()).await.unwrap()
+    /// The payment database, beside the servers.
+    pub async fn database(&self) -> &Database {
+        let open = async || quire_database::open(&self.database_settings()).await.unwrap();
+        self.beside.get_or_init(open).await
     }
 
     pub fn is_postgres(&self) -> bool {
