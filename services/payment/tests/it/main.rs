@@ -29,5 +29,6 @@ mod sabotage;
 mod settle;
 mod signatures;
 mod stage;
+mod storm;
 mod vectors;
 mod webhook;

@@ -1,5 +1,6 @@
-//! The outcome of a sweep as a table in Markdown.
+//! The outcome of a sweep as the table in the README.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use quire_testkit::Backend;
@@ -7,50 +8,40 @@ use quire_testkit::Backend;
 use super::case::{Case, Outcome, Redis};
 use super::points::{self, Place};
 
-const SURROUNDINGS: [(Backend, Redis, &str); 6] = [
-    (Backend::Sqlite, Redis::Up, "SQLite, Redis up"),
-    (Backend::Sqlite, Redis::Down, "SQLite, Redis down"),
-    (Backend::Sqlite, Redis::Flushed, "SQLite, Redis flushed"),
-    (Backend::Postgres, Redis::Up, "PostgreSQL, Redis up"),
-    (Backend::Postgres, Redis::Down, "PostgreSQL, Redis down"),
-    (Backend::Postgres, Redis::Flushed, "PostgreSQL, Redis flushed"),
-];
+const HEAD: &str =
+    "| killed at | journey, time | SQLite: Redis up, down, flushed | PostgreSQL: Redis up, down, flushed |
+|---|---|---|---|
+";
 
-/// One line for each place: jobs and refunds in each of the surroundings where it was tried.
+/// One line for each place: jobs/refunds in each of the surroundings where it was tried.
 pub fn render(places: &[Place], results: &[(Case, Outcome)]) -> String {
     let held = results.iter().filter(|(_, outcome)| outcome.holds()).count();
+    let (places_count, crashes) = (points::count(places), results.len());
     let mut table = format!(
-        "{} places, {} crashes, {held} of them as if nothing had happened\n\n| killed at | journey |",
-        points::count(places),
-        results.len()
+        "{places_count} places, {crashes} crashes, {held} of them as if nothing had happened\n\n{HEAD}"
     );
-    for (_, _, name) in SURROUNDINGS {
-        let _ = write!(table, " {name} |");
-    }
-    table.push_str("\n|---|---|---|---|---|---|---|---|\n");
     for place in places {
-        let _ = write!(table, "| `{}` | {} |", place.point, place.journey.name());
-        for (backend, redis, _) in SURROUNDINGS {
-            let here = |case: &Case| {
-                (&case.point, case.journey, case.backend, case.redis)
-                    == (&place.point, place.journey, backend, redis)
-            };
-            let mut cells: Vec<(u64, String)> = results
-                .iter()
-                .filter(|(case, _)| here(case))
-                .map(|(case, outcome)| (case.time, cell(case.time, outcome)))
-                .collect();
-            cells.sort();
-            let cells: Vec<String> = cells.into_iter().map(|(_, cell)| cell).collect();
-            let _ = write!(table, " {} |", cells.join("; "));
+        let of_place = |case: &Case| (&case.point, case.journey) == (&place.point, place.journey);
+        let here: Vec<&(Case, Outcome)> = results.iter().filter(|(case, _)| of_place(case)).collect();
+        let times: BTreeSet<u64> = here.iter().map(|(case, _)| case.time).collect();
+        let times: Vec<String> = times.iter().map(|time| format!("#{time}")).collect();
+        let _ = write!(table, "| `{}` | {}, {} |", place.point, place.journey.name(), times.join(", "));
+        for backend in [Backend::Sqlite, Backend::Postgres] {
+            let cells = Redis::ALL.into_iter().map(|redis| {
+                let tried = here.iter().filter(|(case, _)| (case.backend, case.redis) == (backend, redis));
+                let cells: BTreeSet<String> = tried.map(|(_, outcome)| cell(outcome)).collect();
+                Vec::from_iter(cells).join("; ")
+            });
+            let cells: Vec<String> = cells.filter(|cell| !cell.is_empty()).collect();
+            let _ = write!(table, " {} |", cells.join(" "));
         }
         table.push('\n');
     }
     table
 }
 
-fn cell(time: u64, outcome: &Outcome) -> String {
-    let at = if time == 1 { String::new() } else { format!("#{time}: ") };
-    let verdict = if outcome.holds() { "ok" } else { "BROKEN" };
-    format!("{at}jobs={}, refunds={}, {verdict}", outcome.jobs, outcome.refunds)
+/// The same for every time if all is well.
+fn cell(outcome: &Outcome) -> String {
+    let broken = if outcome.holds() { "" } else { " BROKEN" };
+    format!("{}/{}{broken}", outcome.jobs, outcome.refunds)
 }
