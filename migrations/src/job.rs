@@ -1,8 +1,8 @@
 //! Tables of the job context.
 
-mod m0005_money;
-
 mod m0004_operations;
+mod m0005_money;
+mod m0006_claims;
 
 use sea_orm_migration::prelude::*;
 
@@ -17,6 +17,7 @@ impl MigratorTrait for JobMigrator {
             Box::new(Parts),
             Box::new(m0004_operations::Operations),
             Box::new(m0005_money::Money),
+            Box::new(m0006_claims::Claims),
         ]
     }
 

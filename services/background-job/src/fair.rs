@@ -12,12 +12,10 @@ use sea_orm::{
 
 use crate::store::entity::slot;
 
-/// A job is at work: it must be read together with its lease.
-const LIVE: &str = "job.status = 'running' AND held.expires_at >= $1";
-/// A job may be taken: it waits and its time has come, or its attempt is gone.
-const FREE: &str =
-    "(job.status = 'queued' AND job.run_at <= $1) OR (job.status = 'running' AND held.expires_at < $1)";
-const JOBS: &str = "jobs job JOIN job_leases held ON held.job_id = job.id";
+/// Jobs that somebody has, or had until the lease ran out, with their leases.
+const TAKEN: &str = "jobs job JOIN job_leases held ON held.job_id = job.id WHERE job.status = 'running'";
+/// The order of a user's waiting jobs; as the index has it.
+const RANK: &str = "job.priority DESC, job.pages, job.created_at, job.id";
 
 /// How many jobs may be at work at the same time, in all processes together.
 #[derive(Debug, Clone, Copy)]
@@ -39,9 +37,12 @@ pub async fn lock_all(tx: &DatabaseTransaction, limits: Limits) -> Result<(), Db
     Ok(())
 }
 
-/// The user who is served next: who has the fewest jobs at work, then who was served the longest ago, then whose best job
-/// ranks higher or is older. `None` if no job is free, or none may be taken now. With `lock` the user's row is held until
-/// the end of the transaction; those that others hold are skipped.
+/// The user who is served next: who has the fewest jobs at work, then who was served the longest ago, then who has a job
+/// whose attempt is gone, then whose best job ranks higher or is older. `None` if no job is free, or none may be taken now.
+/// With `lock` the user's row is held until the end of the transaction; those that others hold are skipped.
+///
+/// The time it takes grows with the users who have open jobs, not with the jobs: it goes from user to user along an index
+/// ("loose index scan") and looks at the best job of each.
 ///
 /// # Errors
 /// The database is gone.
@@ -52,29 +53,45 @@ pub async fn next_user(
     lock: bool,
 ) -> Result<Option<String>, DbErr> {
     let lock = locking(connection, lock, "slot");
+    let next_open = |after: &str| {
+        format!(
+            "(SELECT job.user_id FROM jobs job WHERE job.finished_at IS NULL{after}
+              ORDER BY job.user_id LIMIT 1)"
+        )
+    };
+    let (first, following) = (next_open(""), next_open(" AND job.user_id > users.user_id"));
     let sql = format!(
-        "WITH standing AS (
-           SELECT job.user_id AS user_id, job.priority AS priority, job.created_at AS created_at,
-                  CASE WHEN {LIVE} THEN 1 ELSE 0 END AS live
-           FROM {JOBS} WHERE job.finished_at IS NULL AND (({LIVE}) OR {FREE})
-         ), users AS (
-           SELECT user_id, SUM(live) AS running, SUM(1 - live) AS waiting,
-                  MAX(CASE live WHEN 0 THEN priority END) AS best,
-                  MIN(CASE live WHEN 0 THEN created_at END) AS oldest
-           FROM standing GROUP BY user_id
+        "WITH RECURSIVE users(user_id) AS (
+           SELECT {first}
+           UNION ALL
+           SELECT {following} FROM users WHERE users.user_id IS NOT NULL
+         ), taken AS (
+           SELECT job.user_id AS user_id, SUM(CASE WHEN held.expires_at >= $1 THEN 1 ELSE 0 END) AS running,
+                  SUM(CASE WHEN held.expires_at < $1 THEN 1 ELSE 0 END) AS gone
+           FROM {TAKEN} GROUP BY job.user_id
+         ), standing AS (
+           SELECT users.user_id AS user_id, COALESCE(taken.running, 0) AS running, COALESCE(taken.gone, 0) AS gone,
+                  (SELECT job.id FROM jobs job
+                   WHERE job.status = 'queued' AND job.user_id = users.user_id AND job.run_at <= $1
+                   ORDER BY {RANK} LIMIT 1) AS best
+           FROM users LEFT JOIN taken ON taken.user_id = users.user_id
          )
-         SELECT slot.user_id AS found FROM user_slots slot JOIN users ON users.user_id = slot.user_id
-         WHERE users.waiting > 0 AND users.running < $2
-           AND (CAST($3 AS BIGINT) = 0 OR (SELECT SUM(running) FROM users) < $3)
-         ORDER BY users.running, slot.served_at, users.best DESC, users.oldest, slot.user_id LIMIT 1{lock}"
+         SELECT slot.user_id AS found
+         FROM user_slots slot JOIN standing ON standing.user_id = slot.user_id
+              LEFT JOIN jobs best ON best.id = standing.best
+         WHERE (standing.gone > 0 OR best.id IS NOT NULL) AND standing.running < $2
+           AND (CAST($3 AS BIGINT) = 0 OR COALESCE((SELECT SUM(running) FROM taken), 0) < $3)
+         ORDER BY standing.running, slot.served_at, standing.gone DESC, COALESCE(best.priority, 0) DESC,
+                  best.created_at, slot.user_id LIMIT 1{lock}"
     );
     let values = [now.unix_micros().into(), bound(limits.per_user), bound(limits.global)];
-    found(connection, sql, values).await
+    found(connection, &sql, values).await
 }
 
-/// The user's next job: the highest priority, then the smallest, then the oldest. `None` if the user has as many at work
-/// as allowed. Its lease row is held until the end of the transaction. The transaction must hold the user's row already:
-/// only then nobody else takes a job of the same user at this moment.
+/// The user's next job: one whose attempt is gone, for its customer waits already; then the highest priority, then the
+/// smallest, then the oldest. `None` if the user has as many at work as allowed. Its lease row is held until the end of
+/// the transaction. The transaction must hold the user's row already: only then nobody else takes a job of the same user
+/// at this moment.
 ///
 /// # Errors
 /// The database is gone.
@@ -85,13 +102,21 @@ pub async fn next_job(
     user_id: &str,
 ) -> Result<Option<String>, DbErr> {
     let lock = locking(tx, true, "held");
-    let sql = format!(
-        "SELECT job.id AS found FROM {JOBS}
-         WHERE job.finished_at IS NULL AND job.user_id = $2 AND ({FREE})
-           AND (SELECT COUNT(*) FROM {JOBS} WHERE job.finished_at IS NULL AND job.user_id = $2 AND {LIVE}) < $3
-         ORDER BY job.priority DESC, job.pages, job.created_at, job.id LIMIT 1{lock}"
+    let room = format!(
+        "job.user_id = $2
+         AND (SELECT COUNT(*) FROM {TAKEN} AND job.user_id = $2 AND held.expires_at >= $1) < $3"
     );
-    found(tx, sql, [now.unix_micros().into(), user_id.into(), bound(limits.per_user)]).await
+    let gone = format!("{TAKEN} AND held.expires_at < $1");
+    let waiting = "jobs job JOIN job_leases held ON held.job_id = job.id
+                   WHERE job.status = 'queued' AND job.run_at <= $1";
+    for jobs in [gone.as_str(), waiting] {
+        let sql = format!("SELECT job.id AS found FROM {jobs} AND {room} ORDER BY {RANK} LIMIT 1{lock}");
+        let values = [now.unix_micros().into(), user_id.into(), bound(limits.per_user)];
+        if let Some(job_id) = found(tx, &sql, values).await? {
+            return Ok(Some(job_id));
+        }
+    }
+    Ok(None)
 }
 
 /// Notes that a job of the user was taken.
@@ -120,7 +145,7 @@ fn locking(connection: &impl ConnectionTrait, wanted: bool, table: &str) -> Stri
 
 async fn found(
     connection: &impl ConnectionTrait,
-    sql: String,
+    sql: &str,
     values: [Value; 3],
 ) -> Result<Option<String>, DbErr> {
     let statement = Statement::from_sql_and_values(connection.get_database_backend(), sql, values);

@@ -1,0 +1,44 @@
+//! What finding the next job needs when a hundred thousand wait.
+
+use sea_orm_migration::prelude::*;
+
+pub(super) struct Claims;
+
+impl MigrationName for Claims {
+    fn name(&self) -> &str {
+        "job_0006_claims"
+    }
+}
+
+const UP: [&str; 3] = [
+    // A user's waiting jobs in the order in which they are taken.
+    "CREATE INDEX jobs_waiting ON jobs (user_id, priority DESC, pages, created_at, id, run_at)
+        WHERE status = 'queued'",
+    // Few: as many as are at work.
+    "CREATE INDEX jobs_taken ON jobs (user_id, id) WHERE status = 'running'",
+    // Gone along from user to user.
+    "CREATE INDEX jobs_users ON jobs (user_id) WHERE finished_at IS NULL",
+];
+
+const DOWN: [&str; 3] = ["DROP INDEX jobs_users", "DROP INDEX jobs_taken", "DROP INDEX jobs_waiting"];
+
+#[async_trait::async_trait]
+impl MigrationTrait for Claims {
+    fn use_transaction(&self) -> Option<bool> {
+        Some(true)
+    }
+
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        for statement in UP {
+            manager.get_connection().execute_unprepared(statement).await?;
+        }
+        Ok(())
+    }
+
+    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        for statement in DOWN {
+            manager.get_connection().execute_unprepared(statement).await?;
+        }
+        Ok(())
+    }
+}
