@@ -4,7 +4,9 @@
 //! callers and a bounded time. The load generator shares the machine with the server.
 
 mod calls;
+mod jobs;
 mod load;
+mod readers;
 mod revocation;
 mod server;
 mod verification;
@@ -48,9 +50,27 @@ struct Arguments {
     /// Pages of the document that is timed.
     #[arg(long, default_value_t = 12)]
     pages: i32,
-    /// Run the services on this PostgreSQL instead of SQLite.
+    /// Run the services on this PostgreSQL instead of SQLite: a database of their own, empty.
     #[arg(long)]
     database_url: Option<String>,
+    /// Measure only this.
+    #[arg(long, value_enum)]
+    only: Option<Part>,
+    /// A folder in whose `node_modules` graphile-worker and pg-boss are: they are measured beside, on PostgreSQL.
+    #[arg(long)]
+    node: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    /// Start, a document, sign-in, requests, revocation.
+    Requests,
+    /// The payment provider's events.
+    Webhooks,
+    /// The job engine.
+    Jobs,
+    /// A thousand people who follow one job.
+    Readers,
 }
 
 #[tokio::main]
@@ -60,28 +80,54 @@ async fn main() -> anyhow::Result<()> {
     let database = arguments.database_url.as_deref();
     row("database", if database.is_some() { "PostgreSQL" } else { "SQLite" });
 
+    let wanted = |part| arguments.only.is_none_or(|only| only == part);
+    if wanted(Part::Requests) || wanted(Part::Webhooks) {
+        requests_and_webhooks(&arguments, database, wanted).await?;
+    }
+    if wanted(Part::Readers) {
+        readers::measure(&arguments.quire, database, row).await?;
+    }
+    if wanted(Part::Jobs) {
+        jobs::measure(&arguments.quire, database, arguments.node.as_deref(), row).await?;
+    }
+    Ok(())
+}
+
+async fn requests_and_webhooks(
+    arguments: &Arguments,
+    database: Option<&str>,
+    wanted: impl Fn(Part) -> bool,
+) -> anyhow::Result<()> {
     let first = Server::start(&arguments.quire, database).await?;
     row("first start to ready, empty data folder", &format!("{} ms", first.start.as_millis()));
-    let folder = first.stop().await?;
-    let server = Server::start_in(&arguments.quire, folder, database, &[]).await?;
+    // The same folder: on PostgreSQL the database goes on, and its keys are sealed under the folder's secret.
+    let mut folder = first.stop().await?;
+    if wanted(Part::Requests) {
+        let server = Server::start_in(&arguments.quire, folder, database, &[]).await?;
+        requests(arguments, &server).await?;
+        folder = server.stop().await?;
+    }
+    if wanted(Part::Webhooks) {
+        let server = Server::start_in(&arguments.quire, folder, database, &webhooks::SETTINGS).await?;
+        let load = Load { callers: arguments.callers, time: Duration::from_secs(arguments.seconds) };
+        webhooks::measure(&server, load, row).await?;
+        server.stop().await?;
+    }
+    Ok(())
+}
+
+async fn requests(arguments: &Arguments, server: &Server) -> anyhow::Result<()> {
     row("cold start to ready", &format!("{} ms", server.start.as_millis()));
     row("memory at rest (VmRSS)", &format!("{:.1} MiB", server.resident_mib()?));
-
     let mut customer = Customer::new(&server.gateway)?;
     customer.sign_in("bench-0@example.org", &server.mail_dir()).await?;
     document(&customer, arguments.pages).await?;
     row("memory after the document (VmRSS)", &format!("{:.1} MiB", server.resident_mib()?));
-    verification(&server, &customer).await?;
-    load(&arguments, &server, &customer).await?;
-    let times = revocation::measure(&server, arguments.callers).await?;
+    verification(server, &customer).await?;
+    load(arguments, server, &customer).await?;
+    let times = revocation::measure(server, arguments.callers).await?;
     row("logout to 401, gateway (other requests going on)", &times);
     row("memory after the load (VmRSS)", &format!("{:.1} MiB", server.resident_mib()?));
-    // The same folder: on PostgreSQL the database goes on, and its keys are sealed under the folder's secret.
-    let folder = server.stop().await?;
-    let server = Server::start_in(&arguments.quire, folder, database, &webhooks::SETTINGS).await?;
-    let load = Load { callers: arguments.callers, time: Duration::from_secs(arguments.seconds) };
-    webhooks::measure(&server, load, row).await?;
-    server.stop().await?;
     Ok(())
 }
 

@@ -23,7 +23,7 @@ pub struct Config {
     pub auth_url: String,
     pub document_url: String,
     pub payment_url: String,
-    /// Jobs at the same time in this process.
+    /// Jobs at the same time in this process; 0: it only answers. `QUIRE_JOB_CONCURRENCY`.
     pub concurrency: usize,
     /// Of one user at the same time, in all processes together. `QUIRE_JOBS_PER_USER`.
     pub jobs_per_user: u32,
@@ -59,7 +59,7 @@ impl Config {
             settings.problem("QUIRE_CHILD_PROGRAM must be set: the path of this program cannot be found out");
         }
         let models = ModelConfig::read(settings);
-        let concurrency = settings.number("QUIRE_JOB_CONCURRENCY", 2, 1..=64);
+        let concurrency = settings.number("QUIRE_JOB_CONCURRENCY", 2, 0..=64);
         let lease = Duration::from_secs(settings.number("QUIRE_JOB_LEASE_SECONDS", 30, 2..=3600));
         let jobs_per_user = settings.number("QUIRE_JOBS_PER_USER", 2, 1..=1000);
         let jobs_global = settings.number("QUIRE_JOBS_GLOBAL", 0, 0..=100_000);

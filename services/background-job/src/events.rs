@@ -1,4 +1,4 @@
-//! The event log of a job, and following it.
+//! The event log of a job.
 //!
 //! Events are numbered from 1 without gaps and stay until some days after the job's end. What each kind carries, beside `percent` where the job
 //! moves on:
@@ -25,21 +25,9 @@
 //! and a reader drops the text of that section that it has. Text of finished sections never comes again.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use futures::Stream;
-use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
-use tokio_util::sync::CancellationToken;
-
-use crate::store::Store;
-use crate::store::entity::event;
-
-/// Events read at once.
-const BATCH: u64 = 200;
-/// Without a wake-up, a watcher looks this often: events may come from another process.
-const POLL: Duration = Duration::from_millis(500);
 
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,59 +70,8 @@ impl Kind {
 }
 
 /// Whether nothing comes after an event of this name.
-fn is_final(kind: &str) -> bool {
+pub fn is_final(kind: &str) -> bool {
     [Kind::Completed, Kind::Failed, Kind::Cancelled].iter().any(|last| last.name() == kind)
-}
-
-/// Every event of a job after a number, then new ones as they come. Ends after the job's last event, and at the
-/// shutdown.
-pub fn watch(
-    store: Store,
-    job_id: String,
-    after_seq: i64,
-    shutdown: CancellationToken,
-) -> impl Stream<Item = Result<event::Model, DbErr>> + Send {
-    async_stream::try_stream! {
-        // Subscribed before the first look, so that nothing falls between the two.
-        let mut wakes = store.wakes.events.subscribe();
-        let mut after = after_seq;
-        loop {
-            // In this order: after the end there are no events that the reading could miss.
-            let ended = store.job(&job_id).await?.is_none_or(|job| job.status().is_final());
-            let events = read(&store, &job_id, after).await?;
-            let found = !events.is_empty();
-            for event in events {
-                after = event.seq;
-                let last = is_final(&event.kind);
-                yield event;
-                if last {
-                    return;
-                }
-            }
-            if found {
-                continue;
-            }
-            // A reader that has seen the last event already, or comes when they are deleted.
-            if ended {
-                return;
-            }
-            tokio::select! {
-                () = woken(&mut wakes, &job_id) => {}
-                () = tokio::time::sleep(POLL) => {}
-                () = shutdown.cancelled() => return,
-            }
-        }
-    }
-}
-
-async fn read(store: &Store, job_id: &str, after: i64) -> Result<Vec<event::Model>, DbErr> {
-    event::Entity::find()
-        .filter(event::Column::JobId.eq(job_id))
-        .filter(event::Column::Seq.gt(after))
-        .order_by_asc(event::Column::Seq)
-        .limit(BATCH)
-        .all(store.database.reader())
-        .await
 }
 
 /// Waits for a wake-up of this job; one that got lost among many others counts too.

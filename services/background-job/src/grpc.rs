@@ -16,7 +16,7 @@ use tonic::{Request, Response, Status};
 use crate::cancel::{self, Why};
 use crate::dead_letters;
 use crate::error::JobError;
-use crate::events;
+use crate::follow::Feeds;
 use crate::money::estimate;
 use crate::order_jobs;
 use crate::pause;
@@ -40,6 +40,7 @@ pub struct Grpc {
     pub documents: Documents,
     pub offered: Vec<Offered>,
     pub gatekeeper: Gatekeeper,
+    pub feeds: Feeds,
     /// Ends open streams.
     pub shutdown: CancellationToken,
 }
@@ -198,7 +199,8 @@ impl JobService for Grpc {
         let caller = self.gatekeeper.user(request.metadata()).await?;
         let request = request.get_ref();
         let job = query::get(&self.store, &caller.clone().into(), &request.job_id).await?;
-        let events = events::watch(self.store.clone(), job.id, request.after_seq, self.shutdown.clone());
+        let shutdown = self.shutdown.clone();
+        let events = self.feeds.follow(self.store.clone(), job.id, request.after_seq, shutdown);
         let answers = events.map(|event| match event {
             Ok(event) => Ok(pb::WatchJobResponse { event: Some(event.into()) }),
             Err(error) => {

@@ -19,6 +19,7 @@ mod ending;
 mod error;
 mod events;
 mod fair;
+mod follow;
 mod grpc;
 mod janitor;
 mod lease;
@@ -156,8 +157,14 @@ pub async fn serve_with(
         budgets,
     };
     let limits = fair::Limits { per_user: config.jobs_per_user, global: config.jobs_global };
-    let pace =
-        worker::Pace { lease: config.lease, drain: config.drain, retry_base: config.retry_base, limits };
+    let help = "Time to look for the next job, by what was found: taken, again, nothing or failed";
+    let pace = worker::Pace {
+        lease: config.lease,
+        drain: config.drain,
+        retry_base: config.retry_base,
+        limits,
+        claims: config.metrics.scope(NAME).durations("claim_seconds", help, ["outcome"]),
+    };
 
     // Background work ends with the server, and the server with it, also when one of them breaks by itself.
     let stop = shutdown.child_token();
@@ -175,7 +182,14 @@ pub async fn serve_with(
         tasks.spawn(wake::listen(config.database.url, store.clone(), stop.clone()));
     }
 
-    let face = grpc::Grpc { store, documents, offered, gatekeeper: parts.gatekeeper, shutdown: stop.clone() };
+    let face = grpc::Grpc {
+        store,
+        documents,
+        offered,
+        gatekeeper: parts.gatekeeper,
+        feeds: follow::Feeds::default(),
+        shutdown: stop.clone(),
+    };
     let served = Server::new(NAME, world, listener)
         .metrics(&config.metrics)
         .add(JobServiceServer::new(face))

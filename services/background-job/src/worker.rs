@@ -4,6 +4,9 @@ use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use futures::FutureExt;
+use quire_serve::metrics::Durations;
+use sea_orm::DbErr;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -29,6 +32,8 @@ pub struct Pace {
     /// First backoff of a step.
     pub retry_base: Duration,
     pub limits: Limits,
+    /// How long looking for a job took, by what was found.
+    pub claims: Durations<1>,
 }
 
 /// Takes and does jobs until the shutdown.
@@ -39,7 +44,10 @@ pub async fn run(name: String, tools: Tools, pace: Pace, shutdown: CancellationT
         let woken = wake.notified();
         tokio::pin!(woken);
         woken.as_mut().enable();
-        match queue::claim(&tools.store, &name, &pace).await {
+        let asked = Instant::now();
+        let claim = queue::claim(&tools.store, &name, &pace).await;
+        pace.claims.observe([outcome(&claim)], asked.elapsed());
+        match claim {
             Ok(Claim::Taken(job, lease)) => {
                 work(&tools, &pace, &job, &lease, &shutdown).await;
                 continue;
@@ -53,6 +61,15 @@ pub async fn run(name: String, tools: Tools, pace: Pace, shutdown: CancellationT
             () = tokio::time::sleep(POLL) => {}
             () = shutdown.cancelled() => {}
         }
+    }
+}
+
+fn outcome(claim: &Result<Claim, DbErr>) -> &'static str {
+    match claim {
+        Ok(Claim::Taken(..)) => "taken",
+        Ok(Claim::Again) => "again",
+        Ok(Claim::Nothing) => "nothing",
+        Err(_) => "failed",
     }
 }
 

@@ -5,12 +5,13 @@ use quire_clock::World;
 use quire_proto::job::v1 as pb;
 use quire_testkit::Backend;
 
-use crate::model::{FakeModel, KEYS, plain, willing};
+use crate::model::{FakeModel, KEYS, Reply, plain, willing};
 use crate::stage::{Stage, assert_whole, followed_text, of_kind};
 
 quire_testkit::on_both_databases!(
     a_cursor_gives_exactly_the_rest,
     the_text_that_is_followed_is_the_text_that_is_written,
+    a_crowd_that_comes_at_all_times_and_reads_at_all_speeds_misses_nothing,
     many_jobs_at_once_leave_no_gap_in_any_log,
     a_follower_is_let_go_when_the_service_stops,
 );
@@ -41,6 +42,45 @@ async fn the_text_that_is_followed_is_the_text_that_is_written(backend: Backend)
     }
     let planned = of_kind(&events, "planned");
     assert_eq!((planned[0]["chapters"].as_i64(), planned[0]["sections"].as_i64()), (Some(2), Some(4)));
+}
+
+/// Some follow from the start, some come later with a cursor, and some read nothing until the job has written far more than
+/// is kept for those who follow closely.
+async fn a_crowd_that_comes_at_all_times_and_reads_at_all_speeds_misses_nothing(backend: Backend) {
+    let pieces = |asked: &str| -> Vec<String> {
+        let mut dice = fastrand::Rng::with_seed(asked.bytes().map(u64::from).sum());
+        // Each is enough to be published by itself.
+        let mut word = || (0..7).map(|_| dice.lowercase()).collect::<String>() + " ";
+        (0..150).map(|_| (0..300).map(|_| word()).collect()).collect()
+    };
+    let model = FakeModel::start(move |asked, number| match asked {
+        "outline" => willing(asked, number),
+        key => Reply::Says(pieces(key)),
+    });
+    let stage = Stage::openai(backend, model.await).await;
+    let mut service = stage.start().await;
+    let job_id = service.start_paid().await;
+    let mut slow = Vec::new();
+    for _ in 0..4 {
+        slow.push((0, service.watch(&job_id, 0).await));
+    }
+    let seen = service.wait_for(&job_id, "text", 10).await.last().unwrap().seq;
+    let mut quick = Vec::new();
+    for number in 0..40 {
+        let after = number % seen;
+        quick.push((after, service.watch(&job_id, after).await));
+    }
+    let log = service.events(&job_id, 0).await;
+    assert_whole(&log, 1, "completed");
+    assert!(of_kind(&log, "text").len() > 400, "more than is kept");
+    let readers = slow.into_iter().chain(quick).map(async |(after, mut stream)| {
+        let mut events = Vec::new();
+        while let Some(answer) = stream.message().await.unwrap() {
+            events.push(answer.event.unwrap());
+        }
+        assert_eq!(events, log[usize::try_from(after).unwrap()..]);
+    });
+    join_all(readers).await;
 }
 
 async fn many_jobs_at_once_leave_no_gap_in_any_log(backend: Backend) {

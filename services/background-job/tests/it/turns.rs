@@ -14,6 +14,7 @@ quire_testkit::on_both_databases!(
     a_user_with_one_job_does_not_wait_behind_those_with_many,
     no_user_and_not_all_together_have_more_at_work_than_allowed,
     a_killed_process_leaves_no_slot_behind,
+    a_job_whose_process_died_goes_on_before_new_ones,
     priority_then_size_then_age_order_the_jobs_of_a_user,
     only_operators_set_priorities,
 );
@@ -128,6 +129,28 @@ async fn a_killed_process_leaves_no_slot_behind(backend: Backend) {
     let (order, of_one, _) = most_at_work(&stage, order(&mut service, &jobs)).await;
     assert_eq!((order.len(), of_one), (5, 2), "no more than allowed");
     assert_eq!(service.job(&jobs[0].1).await.attempt, 2);
+}
+
+async fn a_job_whose_process_died_goes_on_before_new_ones(backend: Backend) {
+    let model = FakeModel::start(|asked, number| match (asked, number) {
+        ("1.1", 1) => Reply::Hangs("Half a sentence".to_owned()),
+        _ => willing(asked, number),
+    });
+    let stage = Stage::openai(backend, model.await).await;
+    let mut doomed = stage.start_with(World::system(), |config| config.concurrency = 1).await;
+    let begun = start(&mut doomed, OWNER, 0, 30).await;
+    doomed.wait_for(&begun, "text", 1).await;
+    doomed.kill();
+    let mut idle = stage.start_with(World::system(), |config| config.concurrency = 0).await;
+    let small = start(&mut idle, OWNER, 1, 6).await;
+    idle.stop().await;
+    let mut service = stage.start_with(World::system(), |config| config.concurrency = 1).await;
+    let taken = |events: &[pb::JobEvent]| {
+        let started = events.iter().rfind(|event| event.kind == "started").unwrap();
+        quire_proto::from_timestamp(started.at.as_ref().unwrap())
+    };
+    let begun = taken(&events(&mut service, &begun).await);
+    assert!(begun < taken(&events(&mut service, &small).await));
 }
 
 async fn priority_then_size_then_age_order_the_jobs_of_a_user(backend: Backend) {
