@@ -18,9 +18,6 @@ use crate::money::budget::Exhausted;
 use crate::money::ledger::{Outcome, Wanted};
 use crate::peers::SourceText;
 
-/// When a budget of the day is used up: a new day may begin, or other jobs may have needed less than was reserved.
-const NEXT_LOOK_AT_BUDGET: Duration = Duration::from_secs(300);
-
 /// What shall be written.
 #[derive(Debug, Clone)]
 pub struct Task {
@@ -71,8 +68,8 @@ impl Plan {
 pub struct Order<'a> {
     pub plan: &'a Plan,
     pub key: &'a str,
-    /// The sections before it, in order.
-    pub before: &'a [Written],
+    /// The sections that it is told of, in order: all up to those that may be written at the same time.
+    pub before: &'a [Arc<Written>],
 }
 
 /// A finished section.
@@ -152,12 +149,7 @@ impl From<WriteError> for Stop {
         match error {
             WriteError::Retry { reason, after } => Self::Retry { reason, after },
             WriteError::Wait { reason, after } => Self::Wait { reason, after },
-            // Until it is raised; the recorder has noted the wish to pause.
-            WriteError::Budget(Exhausted::Job) => Self::Paused,
-            WriteError::Budget(exhausted) => Self::Wait {
-                reason: format!("budget_exhausted: {}", exhausted.sentence()),
-                after: Some(NEXT_LOOK_AT_BUDGET),
-            },
+            WriteError::Budget(exhausted) => Self::Budget(exhausted),
             WriteError::Failed { reason, sentence } => Self::Failed { reason, sentence },
             WriteError::Ended => Self::LeaseLost,
         }

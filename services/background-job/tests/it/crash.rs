@@ -28,7 +28,7 @@ fn hanging(asked: &str, number: usize) -> Reply {
 }
 
 async fn a_killed_process_goes_on_where_it_was(backend: Backend) {
-    let stage = Stage::openai(backend, FakeModel::start(hanging).await).await;
+    let stage = Stage::openai(backend, FakeModel::start(hanging).await).await.in_order();
     let mut service = stage.start().await;
     let job_id = service.start_paid().await;
     let before = service.wait_for(&job_id, "text", 3).await;
@@ -57,7 +57,7 @@ async fn a_killed_process_goes_on_where_it_was(backend: Backend) {
 }
 
 async fn a_stopped_process_gives_its_job_back_without_spending_an_attempt(backend: Backend) {
-    let stage = Stage::openai(backend, FakeModel::start(hanging).await).await;
+    let stage = Stage::openai(backend, FakeModel::start(hanging).await).await.in_order();
     let world = World::system();
     let drain = Duration::from_millis(10);
     let mut service = stage.start_with(world, |config| config.drain = drain).await;

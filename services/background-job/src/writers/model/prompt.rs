@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::ask::Message;
 use super::passages::Passage;
-use crate::writer::{Order, PlannedChapter, PlannedSection, Task, Written};
+use crate::writer::{Order, PlannedChapter, PlannedSection, Task};
 
 /// Words on a full page of the template, headings and space included.
 const WORDS_PER_PAGE: u32 = 430;
@@ -82,8 +82,8 @@ pub fn section(
     let told = &order.before[order.before.len().saturating_sub(REMEMBERED)..];
     if !told.is_empty() {
         ask.push_str("\nWhat is written already; do not repeat it:\n");
-        for Written { key, summary, .. } in told {
-            let _ = writeln!(ask, "{key}: {summary}");
+        for written in told {
+            let _ = writeln!(ask, "{}: {}", written.key, written.summary);
         }
     }
     sources(&mut ask, passages);
