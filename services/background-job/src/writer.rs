@@ -44,6 +44,9 @@ pub struct Plan {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlannedChapter {
     pub title: String,
+    /// What it covers, in one sentence; empty: nobody said.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub about: String,
     pub sections: Vec<PlannedSection>,
 }
 
@@ -53,6 +56,18 @@ pub struct PlannedSection {
     pub key: String,
     /// `None`: its blocks stand directly below the chapter's heading.
     pub title: Option<String>,
+    /// What it covers and its neighbours do not, in one sentence; empty: nobody said. Left out then, so that plans of
+    /// before keep their hash.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub brief: String,
+    /// Words that it should have; 0: as many as every other section.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub words: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 impl Plan {
@@ -250,5 +265,22 @@ impl Sink {
         let (answer, answered) = oneshot::channel();
         self.tell(note(answer)).await?;
         answered.await.map_err(|_| WriteError::Ended)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Sections are found again by the hash of their plan.
+    #[test]
+    fn a_plan_of_before_is_read_and_written_as_it_was() {
+        let stored = r#"{"chapters":[{"title":"Paper","sections":[{"key":"1.1","title":"Rags"},{"key":"1.2","title":null}]}],"state":null}"#;
+        let plan: Plan = serde_json::from_str(stored).unwrap();
+        assert_eq!(
+            (plan.chapters[0].sections[0].brief.as_str(), plan.chapters[0].sections[0].words),
+            ("", 0)
+        );
+        assert_eq!(serde_json::to_string(&plan).unwrap(), stored);
     }
 }

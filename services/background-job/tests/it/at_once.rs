@@ -336,4 +336,3 @@ async fn a_dearer_model_pauses_the_job_and_more_money_goes_on(backend: Backend) 
     assert_texts(&events);
     assert_eq!(calls(&model), [1; 6]);
 }
-

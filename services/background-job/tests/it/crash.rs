@@ -104,7 +104,7 @@ async fn a_frozen_worker_is_replaced_and_can_write_nothing_when_it_wakes(backend
         ("2.1", 1) => Reply::Waits("The sleeper's".to_owned(), released.clone(), " own text.".to_owned()),
         _ => willing(asked, number),
     });
-    let stage = Stage::openai(backend, model.await).await;
+    let stage = Stage::openai(backend, model.await).await.in_order();
     let model = stage.model.clone().unwrap();
     let (freeze, frozen) = watch::channel(false);
     let (waiting, mut waits) = watch::channel(0);

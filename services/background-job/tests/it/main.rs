@@ -19,6 +19,7 @@ mod order_jobs;
 mod parts;
 mod pauses;
 mod payment;
+mod planning;
 mod press;
 mod provider_limits;
 mod retries;

@@ -97,7 +97,7 @@ async fn only_what_failed_can_be_retried(backend: Backend) {
 }
 
 async fn a_timeline_tells_steps_tokens_and_events(backend: Backend) {
-    let stage = Stage::openai(backend, FakeModel::start(willing).await).await;
+    let stage = Stage::openai(backend, FakeModel::start(willing).await).await.in_order();
     let mut service = stage.start().await;
     let job_id = service.start_paid().await;
     let events = service.events(&job_id, 0).await;
