@@ -50,7 +50,7 @@ const KEEP_ALIVE: Duration = Duration::from_millis(50);
 /// Tokens that a reply counts unless it says otherwise.
 pub const USAGE: (i64, i64) = (100, 20);
 
-/// `outline`, or the key of a section: what is asked for.
+/// `outline`, `chapter 3` for the sections of one, or the key of a section: what is asked for.
 type Asked = String;
 type Script = Box<dyn Fn(&str, usize) -> Reply + Send + Sync>;
 
@@ -117,9 +117,11 @@ impl ModelServer {
         let messages = request["messages"].as_array().cloned().unwrap_or_default();
         let ask = messages.iter().find(|message| message["role"] == "user");
         let ask = ask.and_then(|message| message["content"].as_str()).unwrap_or_default();
-        let asked = match ask.strip_prefix("Write section ") {
-            Some(rest) => rest.split(' ').next().unwrap_or_default().to_owned(),
-            None => "outline".to_owned(),
+        let named = |prefix: &str| Some(ask.strip_prefix(prefix)?.split(' ').next().unwrap_or_default());
+        let asked = match (named("Write section "), named("Divide chapter ")) {
+            (Some(key), _) => key.to_owned(),
+            (None, Some(number)) => format!("chapter {number}"),
+            (None, None) => "outline".to_owned(),
         };
         self.requests().push(request);
         let mut number = 0;

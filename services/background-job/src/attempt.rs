@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use quire_proto::document::v1 as doc;
-use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
@@ -31,6 +31,8 @@ pub struct Tools {
     pub writers: Writers,
     pub press: Arc<dyn Press>,
     pub budgets: Budgets,
+    /// Sections of one job that are written at the same time.
+    pub sections_at_once: usize,
 }
 
 /// A claimed job being done.
@@ -69,7 +71,7 @@ impl Attempt<'_> {
         self.attach().await?;
         let desk = self.desk().await?;
         let plan = steps::plan::run(self, &desk).await?;
-        let sections = steps::section::run_all(self, &desk, &plan).await?;
+        let sections = steps::sections::run_all(self, &desk, &plan).await?;
         let book = steps::typeset::book(self.job, &desk, &plan, &sections);
         let pages = steps::typeset::run(self, book).await?;
         steps::finish::run(self, pages).await
@@ -127,15 +129,12 @@ impl Attempt<'_> {
         Ok(kept.filter(|step| step.input_hash == input_hash))
     }
 
-    /// How many sections are done.
-    pub async fn sections_done(&self) -> Result<usize, Stop> {
-        let done = step::Entity::find()
+    /// The checkpoints of all sections, whatever they were made from.
+    pub async fn kept_sections(&self) -> Result<Vec<step::Model>, Stop> {
+        let steps = step::Entity::find()
             .filter(step::Column::JobId.eq(&self.job.id))
-            .filter(step::Column::StepKey.like("section:%"))
-            .filter(step::Column::Status.eq(DONE))
-            .count(self.store().database.reader())
-            .await?;
-        Ok(usize::try_from(done).unwrap_or(usize::MAX))
+            .filter(step::Column::StepKey.like("section:%"));
+        Ok(steps.all(self.store().database.reader()).await?)
     }
 
     /// Makes the job the document's own, once, and says that work begins.

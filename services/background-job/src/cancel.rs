@@ -47,7 +47,7 @@ pub async fn cancel(store: &Store, job_id: &str, why: Why) -> Result<job::Model,
 /// Ends a job that no worker has. An attempt that was given up and does not know it is shut out by the epoch.
 async fn end_waiting(store: &Store, change: &mut Change, job: &job::Model) -> Result<(), JobError> {
     let held = lease_row::Entity::find_by_id(&job.id).one(&change.tx).await?.ok_or(JobError::NotFound)?;
-    let lease = Lease { job_id: job.id.clone(), epoch: held.epoch + 1, boot_id: store.boot_id.clone() };
+    let lease = Lease::new(&job.id, held.epoch + 1, store.boot_id.clone());
     lease_row::Entity::update_many()
         .col_expr(lease_row::Column::Epoch, Expr::value(lease.epoch))
         .filter(lease_row::Column::JobId.eq(&job.id))

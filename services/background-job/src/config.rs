@@ -29,6 +29,8 @@ pub struct Config {
     pub jobs_per_user: u32,
     /// Of all users at the same time, in all processes together; 0: no limit. `QUIRE_JOBS_GLOBAL`.
     pub jobs_global: u32,
+    /// Sections of one job that are written at the same time. `QUIRE_SECTIONS_AT_ONCE`.
+    pub sections_at_once: usize,
     /// How long events and delivered messages are kept after a job's end. `QUIRE_JOB_EVENTS_RETENTION_SECONDS`.
     pub events_retention: Duration,
     /// How long a job belongs to a worker that says nothing. `QUIRE_JOB_LEASE_SECONDS`.
@@ -63,6 +65,7 @@ impl Config {
         let lease = Duration::from_secs(settings.number("QUIRE_JOB_LEASE_SECONDS", 30, 2..=3600));
         let jobs_per_user = settings.number("QUIRE_JOBS_PER_USER", 2, 1..=1000);
         let jobs_global = settings.number("QUIRE_JOBS_GLOBAL", 0, 0..=100_000);
+        let sections_at_once = settings.number("QUIRE_SECTIONS_AT_ONCE", 4, 1..=16);
         let events_retention = settings.seconds("QUIRE_JOB_EVENTS_RETENTION_SECONDS", EVENTS_RETENTION);
         let drain = Duration::from_secs(settings.number("QUIRE_DRAIN_SECONDS", 8, 0..=60));
         Some(Self {
@@ -79,6 +82,7 @@ impl Config {
             concurrency,
             jobs_per_user,
             jobs_global,
+            sections_at_once,
             events_retention,
             lease,
             drain,

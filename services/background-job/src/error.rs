@@ -5,6 +5,8 @@ use std::time::Duration;
 use quire_fault::{Fault, Kind, Violation, log_internal};
 use sea_orm::DbErr;
 
+use crate::money::budget::Exhausted;
+
 /// Why a call was not answered.
 #[derive(Debug, thiserror::Error)]
 pub enum JobError {
@@ -82,6 +84,9 @@ pub enum Stop {
     /// Something that the step needs does not answer, through no fault of the step: its tries are not counted.
     #[error("{reason}")]
     Wait { reason: String, after: Option<Duration> },
+    /// The next call could cost more than a budget has left.
+    #[error("{}", .0.sentence())]
+    Budget(Exhausted),
     /// No retry can help.
     #[error("{sentence}")]
     Failed {

@@ -11,6 +11,7 @@ use std::time::Duration;
 use quire_database::now;
 use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter};
+use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -32,9 +33,16 @@ pub struct Lease {
     pub job_id: String,
     pub epoch: i64,
     pub boot_id: Arc<str>,
+    /// Its holder's writes, one after the other in the order in which they are asked for: several sections that are
+    /// written at once must not fill the pool with connections that wait for the same row.
+    pub turn: Arc<Mutex<()>>,
 }
 
 impl Lease {
+    pub fn new(job_id: &str, epoch: i64, boot_id: Arc<str>) -> Self {
+        Self { job_id: job_id.to_owned(), epoch, boot_id, turn: Arc::default() }
+    }
+
     /// Takes the lease row for the rest of the transaction.
     ///
     /// # Errors

@@ -155,6 +155,7 @@ pub async fn serve_with(
         writers,
         press: parts.press,
         budgets,
+        sections_at_once: config.sections_at_once,
     };
     let limits = fair::Limits { per_user: config.jobs_per_user, global: config.jobs_global };
     let help = "Time to look for the next job, by what was found: taken, again, nothing or failed";

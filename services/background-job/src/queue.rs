@@ -63,7 +63,7 @@ pub async fn claim(store: &Store, worker: &str, pace: &Pace) -> Result<Claim, Db
         _ => return Ok(Claim::Again),
     };
     fair::served(&tx, now, &user_id).await?;
-    let lease = Lease { job_id: job_id.clone(), epoch: held.epoch + 1, boot_id: store.boot_id.clone() };
+    let lease = Lease::new(&job_id, held.epoch + 1, store.boot_id.clone());
     lease::Entity::update_many()
         .col_expr(lease::Column::Epoch, Expr::value(lease.epoch))
         .col_expr(lease::Column::BootId, Expr::value(&*lease.boot_id))
@@ -115,8 +115,18 @@ pub async fn claim(store: &Store, worker: &str, pace: &Pace) -> Result<Claim, Db
 
 /// Puts a job back into the queue as it is, or to rest if that was wanted: no attempt of a step is spent.
 pub async fn give_back(store: &Store, lease: &Lease) -> Result<(), Stop> {
+    give_back_with(store, lease, |_, _| {}).await
+}
+
+/// The same, with a change of the job that belongs to it.
+pub async fn give_back_with(
+    store: &Store,
+    lease: &Lease,
+    adjust: impl FnOnce(&mut Change, &mut job::Model) + Send,
+) -> Result<(), Stop> {
     let mut change = store.change(lease).await?;
-    let job = change.job().await?.ok_or(Stop::LeaseLost)?;
+    let mut job = change.job().await?.ok_or(Stop::LeaseLost)?;
+    adjust(&mut change, &mut job);
     lease.release(&change.tx).await?;
     pause::lay_down(&mut change, &job);
     // The claim that comes next counts again; this one was not the job's fault.

@@ -13,7 +13,6 @@ use crate::error::Stop;
 use crate::events::Kind;
 use crate::money::budget::Exhausted;
 use crate::money::ledger::{self, Call, Outcome, Wanted};
-use crate::money::overspent;
 use crate::store::Change;
 use crate::store::entity::step;
 use crate::writer::{Draft, Note, Sink, WriteError};
@@ -233,22 +232,11 @@ impl<'a> Recorder<'a> {
     }
 
     async fn reserve(&mut self, wanted: &Wanted) -> Result<Result<(), Exhausted>, Stop> {
-        let (attempt, mut change) = (self.attempt, self.change().await?);
+        let (attempt, change) = (self.attempt, self.change().await?);
         let (step_key, budgets) = (&self.step.step_key, &attempt.tools.budgets);
         let who = (attempt.job, attempt.lease);
         let reserved = ledger::reserve(&change, attempt.store(), who, step_key, wanted, budgets).await?;
-        let answer = match reserved {
-            Ok(call) => {
-                self.call = Some(call);
-                Ok(())
-            }
-            Err(exhausted) => {
-                if exhausted == Exhausted::Job {
-                    overspent::pause(&mut change);
-                }
-                Err(exhausted)
-            }
-        };
+        let answer = reserved.map(|call| self.call = Some(call));
         change.commit().await?;
         if answer.is_ok() {
             attempt.reach("job.step.model.reserved");

@@ -4,7 +4,8 @@ pub mod finish;
 mod glyphs;
 pub mod part;
 pub mod plan;
-pub mod section;
+mod section;
+pub mod sections;
 pub mod typeset;
 
 /// Percent when the plan is done.

@@ -13,6 +13,7 @@ use quire_database::Database;
 use sea_orm::sea_query::{Expr, OnConflict, SimpleExpr};
 use sea_orm::{ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, Set, UpdateMany};
 use serde_json::Value;
+use tokio::sync::OwnedMutexGuard;
 
 use crate::error::Stop;
 use crate::events::Kind;
@@ -101,10 +102,11 @@ impl Store {
     /// # Errors
     /// [`Stop::LeaseLost`] when the job belongs to another attempt.
     pub async fn change(&self, lease: &Lease) -> Result<Change, Stop> {
+        let turn = lease.turn.clone().lock_owned().await;
         let at = self.world.now();
         let tx = self.database.begin_write().await?;
         lease.hold(&tx).await?;
-        Ok(Change::new(self, tx, &lease.job_id, at))
+        Ok(Change { turn: Some(turn), ..Change::new(self, tx, &lease.job_id, at) })
     }
 
     /// Opens a change of a job that nobody runs, or whoever runs it: waits for the lease row, so that no
@@ -133,6 +135,8 @@ pub struct Change {
     wakes: Wakes,
     outbox: bool,
     called: bool,
+    /// Of a change under a lease: until it is committed or dropped, the others of that lease wait.
+    turn: Option<OwnedMutexGuard<()>>,
 }
 
 impl Change {
@@ -149,6 +153,7 @@ impl Change {
             wakes: store.wakes.clone(),
             outbox: false,
             called: false,
+            turn: None,
         }
     }
 

@@ -15,6 +15,8 @@ use crate::ending::{self, Ending};
 use crate::error::Stop;
 use crate::fair::Limits;
 use crate::lease::{self, Lease, Signals};
+use crate::money::budget::Exhausted;
+use crate::money::overspent;
 use crate::queue::{self, Claim};
 use crate::retry::{self, Bound};
 use crate::steps;
@@ -22,6 +24,8 @@ use crate::store::entity::job;
 
 /// Without a wake-up, a worker looks for work this often.
 const POLL: Duration = Duration::from_millis(500);
+/// When a budget of the day is used up: a new day may begin, or other jobs may have needed less than was reserved.
+const NEXT_LOOK_AT_BUDGET: Duration = Duration::from_secs(300);
 
 /// How a worker works.
 #[derive(Debug, Clone)]
@@ -135,14 +139,22 @@ async fn close(
         // Of what was finished by then, nothing is delivered.
         Stop::Cancelled => ending::end(&tools.store, lease, Ending::Cancelled { pages: 0 }).await,
         Stop::GivenBack | Stop::Paused => queue::give_back(&tools.store, lease).await,
+        Stop::Budget(Exhausted::Job) => overspent::pause(&tools.store, lease).await,
         // While everything shuts down, the other services do too: that is no fault of the step.
-        Stop::Retry { .. } | Stop::Wait { .. } | Stop::Database(_) if shutdown.is_cancelled() => {
+        Stop::Retry { .. } | Stop::Wait { .. } | Stop::Budget(_) | Stop::Database(_)
+            if shutdown.is_cancelled() =>
+        {
             queue::give_back(&tools.store, lease).await
         }
         Stop::Retry { reason, after } => {
             retry::postpone(&tools.store, lease, pace.retry_base, &reason, after, Bound::Tries).await
         }
         Stop::Wait { reason, after } => {
+            retry::postpone(&tools.store, lease, pace.retry_base, &reason, after, Bound::Time).await
+        }
+        Stop::Budget(exhausted) => {
+            let reason = format!("budget_exhausted: {}", exhausted.sentence());
+            let after = Some(NEXT_LOOK_AT_BUDGET);
             retry::postpone(&tools.store, lease, pace.retry_base, &reason, after, Bound::Time).await
         }
         Stop::Failed { reason, sentence } => {

@@ -18,9 +18,6 @@ use crate::money::budget::Exhausted;
 use crate::money::ledger::{Outcome, Wanted};
 use crate::peers::SourceText;
 
-/// When a budget of the day is used up: a new day may begin, or other jobs may have needed less than was reserved.
-const NEXT_LOOK_AT_BUDGET: Duration = Duration::from_secs(300);
-
 /// What shall be written.
 #[derive(Debug, Clone)]
 pub struct Task {
@@ -47,6 +44,9 @@ pub struct Plan {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlannedChapter {
     pub title: String,
+    /// What it covers, in one sentence; empty: nobody said.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub about: String,
     pub sections: Vec<PlannedSection>,
 }
 
@@ -56,6 +56,18 @@ pub struct PlannedSection {
     pub key: String,
     /// `None`: its blocks stand directly below the chapter's heading.
     pub title: Option<String>,
+    /// What it covers and its neighbours do not, in one sentence; empty: nobody said. Left out then, so that plans of
+    /// before keep their hash.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub brief: String,
+    /// Words that it should have; 0: as many as every other section.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub words: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 impl Plan {
@@ -71,8 +83,8 @@ impl Plan {
 pub struct Order<'a> {
     pub plan: &'a Plan,
     pub key: &'a str,
-    /// The sections before it, in order.
-    pub before: &'a [Written],
+    /// The sections that it is told of, in order: all up to those that may be written at the same time.
+    pub before: &'a [Arc<Written>],
 }
 
 /// A finished section.
@@ -152,12 +164,7 @@ impl From<WriteError> for Stop {
         match error {
             WriteError::Retry { reason, after } => Self::Retry { reason, after },
             WriteError::Wait { reason, after } => Self::Wait { reason, after },
-            // Until it is raised; the recorder has noted the wish to pause.
-            WriteError::Budget(Exhausted::Job) => Self::Paused,
-            WriteError::Budget(exhausted) => Self::Wait {
-                reason: format!("budget_exhausted: {}", exhausted.sentence()),
-                after: Some(NEXT_LOOK_AT_BUDGET),
-            },
+            WriteError::Budget(exhausted) => Self::Budget(exhausted),
             WriteError::Failed { reason, sentence } => Self::Failed { reason, sentence },
             WriteError::Ended => Self::LeaseLost,
         }
@@ -258,5 +265,22 @@ impl Sink {
         let (answer, answered) = oneshot::channel();
         self.tell(note(answer)).await?;
         answered.await.map_err(|_| WriteError::Ended)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Sections are found again by the hash of their plan.
+    #[test]
+    fn a_plan_of_before_is_read_and_written_as_it_was() {
+        let stored = r#"{"chapters":[{"title":"Paper","sections":[{"key":"1.1","title":"Rags"},{"key":"1.2","title":null}]}],"state":null}"#;
+        let plan: Plan = serde_json::from_str(stored).unwrap();
+        assert_eq!(
+            (plan.chapters[0].sections[0].brief.as_str(), plan.chapters[0].sections[0].words),
+            ("", 0)
+        );
+        assert_eq!(serde_json::to_string(&plan).unwrap(), stored);
     }
 }

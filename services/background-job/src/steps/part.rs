@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use quire_manuscript::Book;
 use quire_proto::document::v1::DocumentStatus;
 
-use super::{finish, plan, section, typeset};
+use super::{finish, plan, sections, typeset};
 use crate::attempt::{Attempt, Desk};
 use crate::chunks;
 use crate::ending::{self, Ending, FINISH};
@@ -36,12 +36,12 @@ pub async fn run(attempt: &Attempt<'_>) -> Result<(), Stop> {
         return Err(Stop::Cancelled);
     }
     let plan = plan::stored(attempt).await?.ok_or(Stop::Cancelled)?;
-    let finished = section::finished(attempt, &plan).await?;
+    let finished = sections::finished(attempt, &plan).await?;
     if finished.is_empty() {
         return Err(Stop::Cancelled);
     }
     let desk = attempt.desk().await?;
-    let pages = typeset::run(attempt, book(&job, &desk, plan, &finished)).await?;
+    let pages = typeset::run(attempt, book(&job, &desk, plan, finished)).await?;
     // Payment may have given all the money back in the meantime.
     finish::decide(attempt, job::Column::RefundedAt).await?;
     attempt.reach("job.cancel.part_decided");
@@ -63,29 +63,33 @@ async fn hand_over(attempt: &Attempt<'_>, pages: i32) -> Result<(), Stop> {
 }
 
 /// The finished sections in their chapters. If any is missing, the title page says which are there.
-fn book(job: &job::Model, desk: &Desk, mut plan: Plan, finished: &[Written]) -> Book {
+fn book(job: &job::Model, desk: &Desk, mut plan: Plan, finished: Vec<(usize, Written)>) -> Book {
     let planned = plan.sections().count();
-    let Some(mark) = mark(finished, planned) else {
-        return typeset::book(job, desk, &plan, finished);
+    let mark = mark(&finished, planned);
+    let finished: Vec<Written> = finished.into_iter().map(|(_, written)| written).collect();
+    let Some(mark) = mark else {
+        return typeset::book(job, desk, &plan, &finished);
     };
     let keys: HashSet<&str> = finished.iter().map(|written| written.key.as_str()).collect();
     for chapter in &mut plan.chapters {
         chapter.sections.retain(|section| keys.contains(section.key.as_str()));
     }
     plan.chapters.retain(|chapter| !chapter.sections.is_empty());
-    let mut book = typeset::book(job, desk, &plan, finished);
+    let mut book = typeset::book(job, desk, &plan, &finished);
     book.meta.subtitle = Some(mark);
     // Every optional block stays; references that only the missing sections cite go.
     book.without_optional_from(u32::MAX)
 }
 
-/// The first and the last finished section, and how many of how many there are, in signs that need no translation.
-/// `None` if all are there.
-fn mark(finished: &[Written], planned: usize) -> Option<String> {
-    let (first, last) = (finished.first()?, finished.last()?);
+/// The finished sections, runs of neighbours by their ends, and how many of how many there are, in signs that need no
+/// translation: `§ 1.1–1.3, 2.2 (4/9)`. `None` if all are there.
+fn mark(finished: &[(usize, Written)], planned: usize) -> Option<String> {
     let count = finished.len();
-    (count < planned).then(|| match count {
-        1 => format!("§ {} ({count}/{planned})", first.key),
-        _ => format!("§ {}–{} ({count}/{planned})", first.key, last.key),
-    })
+    let neighbours = finished.chunk_by(|(at, _), (next, _)| at + 1 == *next);
+    let runs = neighbours.map(|run| match run {
+        [(_, first), .., (_, last)] => format!("{}–{}", first.key, last.key),
+        _ => run.iter().map(|(_, only)| only.key.as_str()).collect(),
+    });
+    let runs: Vec<String> = runs.collect();
+    (count < planned).then(|| format!("§ {} ({count}/{planned})", runs.join(", ")))
 }

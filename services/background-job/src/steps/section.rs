@@ -1,5 +1,8 @@
-//! The long step: every section, one after the other.
+//! One section: written, kept, and handed to the document service.
 
+use std::sync::Arc;
+
+use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter};
 use serde_json::json;
 
 use super::sections_percent;
@@ -9,76 +12,51 @@ use crate::error::Stop;
 use crate::events::Kind;
 use crate::recorder::{DONE, DRAFTED, Recorder, WRITTEN};
 use crate::retry::classify;
+use crate::store::Change;
 use crate::store::entity::{job, step};
 use crate::writer::{Draft, Order, Plan, PlannedChapter, PlannedSection, Written};
 
 const STEP: &str = "section";
 
 /// One section's place in the plan.
-struct Place<'a> {
+pub struct Place<'a> {
     chapter: &'a PlannedChapter,
     section: &'a PlannedSection,
     /// Counted from 1.
     number: usize,
     total: usize,
-    step_key: String,
-    input_hash: String,
+    pub step_key: String,
+    pub input_hash: String,
 }
 
-/// Every section of the plan, written now or before.
+impl<'a> Place<'a> {
+    /// `number` is counted from 1.
+    pub fn new(
+        plan_hash: &str,
+        chapter: &'a PlannedChapter,
+        section: &'a PlannedSection,
+        (number, total): (usize, usize),
+    ) -> Self {
+        // Not of the text before it: a section is not stale because its neighbour was written again.
+        let input_hash = input_hash(&(plan_hash, &section.key));
+        Self { chapter, section, number, total, step_key: format!("{STEP}:{}", section.key), input_hash }
+    }
+
+    fn title(&self) -> &str {
+        self.section.title.as_deref().unwrap_or(&self.chapter.title)
+    }
+}
+
+/// Writes the section, as far as it is not done. `before` is what it is told of.
 ///
 /// # Errors
 /// As [`Attempt::run`].
-pub async fn run_all(attempt: &Attempt<'_>, desk: &Desk, plan: &Plan) -> Result<Vec<Written>, Stop> {
-    let plan_hash = input_hash(plan);
-    let total = plan.sections().count();
-    let mut written = Vec::with_capacity(total);
-    for ((chapter, section), number) in plan.sections().zip(1..) {
-        attempt.checkpoint()?;
-        let place = Place {
-            chapter,
-            section,
-            number,
-            total,
-            step_key: step_key(section),
-            input_hash: section_hash(&plan_hash, section),
-        };
-        written.push(run(attempt, desk, plan, &place, &written).await?);
-    }
-    Ok(written)
-}
-
-/// The sections that the document service has, in the order of the plan.
-///
-/// # Errors
-/// One cannot be read, or the database is gone.
-pub async fn finished(attempt: &Attempt<'_>, plan: &Plan) -> Result<Vec<Written>, Stop> {
-    let plan_hash = input_hash(plan);
-    let mut finished = Vec::new();
-    for (_, section) in plan.sections() {
-        let kept = attempt.kept(&step_key(section), &section_hash(&plan_hash, section)).await?;
-        if let Some(step) = kept.filter(|step| step.status == DONE) {
-            finished.push(read(step.content.as_deref().unwrap_or_default())?);
-        }
-    }
-    Ok(finished)
-}
-
-fn step_key(section: &PlannedSection) -> String {
-    format!("{STEP}:{}", section.key)
-}
-
-/// Not of the text before it: a section is not stale because its neighbour was written again.
-fn section_hash(plan_hash: &str, section: &PlannedSection) -> String {
-    input_hash(&(plan_hash, &section.key))
-}
-
-async fn run(
+pub async fn run(
     attempt: &Attempt<'_>,
     desk: &Desk,
     plan: &Plan,
     place: &Place<'_>,
-    before: &[Written],
+    before: &[Arc<Written>],
 ) -> Result<Written, Stop> {
     let kept = attempt.kept(&place.step_key, &place.input_hash).await?;
     let mut step = attempt.step(&place.step_key, &place.input_hash);
@@ -86,17 +64,16 @@ async fn run(
     let restart = kept.is_some();
     let mut stored = 0;
     if let Some(kept) = kept {
-        let content = kept.content.as_deref().unwrap_or_default();
         match kept.status.as_str() {
-            DONE => return read(content),
+            DONE => return read(&kept),
             WRITTEN => {
-                let written: Written = read(content)?;
+                let written = read(&kept)?;
                 step = step::Model { epoch: attempt.lease.epoch, ..kept };
                 store(attempt, step, place, &written).await?;
                 return Ok(written);
             }
             DRAFTED => {
-                draft = read(content)?;
+                draft = read(&kept)?;
                 step = step::Model { epoch: attempt.lease.epoch, ..kept };
             }
             _ => {}
@@ -157,12 +134,13 @@ async fn store(
     let sent = documents.put_section(attempt.fence(), &written.key, &written.blocks, &written.writer).await;
     sent.map_err(|status| classify("document.PutSection", &status))?;
     attempt.reach("job.step.section.sent");
-    let done = attempt.sections_done().await? + 1;
-    let percent = attempt.job.percent.max(sections_percent(done, place.total));
     let mut change = attempt.store().change(attempt.lease).await?;
     step.status = DONE.to_owned();
     step.done_at = Some(change.at.unix_micros());
     change.checkpoint(step).await?;
+    // Counted under the lease, after those that were quicker.
+    let done = count_done(&change, &attempt.job.id).await?;
+    let percent = attempt.job.percent.max(sections_percent(done, place.total));
     change.set(job::Column::SectionsDone, i32::try_from(done).unwrap_or(i32::MAX));
     change.set(job::Column::Percent, percent);
     change.step_done();
@@ -182,12 +160,22 @@ async fn store(
     Ok(())
 }
 
-impl Place<'_> {
-    fn title(&self) -> &str {
-        self.section.title.as_deref().unwrap_or(&self.chapter.title)
-    }
+/// Sections of the job that the document service has.
+async fn count_done(change: &Change, job_id: &str) -> Result<usize, Stop> {
+    let done = step::Entity::find()
+        .filter(step::Column::JobId.eq(job_id))
+        .filter(step::Column::StepKey.like("section:%"))
+        .filter(step::Column::Status.eq(DONE))
+        .count(&change.tx)
+        .await?;
+    Ok(usize::try_from(done).unwrap_or(usize::MAX))
 }
 
-fn read<T: serde::de::DeserializeOwned>(content: &str) -> Result<T, Stop> {
+/// What a checkpoint holds.
+///
+/// # Errors
+/// It cannot be read.
+pub fn read<T: serde::de::DeserializeOwned>(step: &step::Model) -> Result<T, Stop> {
+    let content = step.content.as_deref().unwrap_or_default();
     serde_json::from_str(content).map_err(|_| Stop::failed("poison", "a stored section cannot be read"))
 }

@@ -70,10 +70,16 @@ impl Pen for DigestPen {
         .await?;
         let chapters = state.plan.chapters.iter().map(|chapter| PlannedChapter {
             title: chapter.title.clone(),
+            about: String::new(),
             sections: chapter
                 .sections
                 .iter()
-                .map(|section| PlannedSection { key: section.key.clone(), title: section.title.clone() })
+                .map(|section| PlannedSection {
+                    key: section.key.clone(),
+                    title: section.title.clone(),
+                    brief: String::new(),
+                    words: 0,
+                })
                 .collect(),
         });
         Ok(Plan {

@@ -9,9 +9,12 @@ mod gate;
 mod openai;
 mod outline;
 mod passages;
+mod plan_prompt;
+mod planning;
 mod prompt;
 mod refusal;
 mod repetition;
+mod sizes;
 mod sse;
 
 use std::collections::HashSet;
@@ -19,7 +22,6 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use quire_manuscript::{Block, Inline, Reference, blocks_from_markdown};
-use serde_json::Value;
 
 use ask::{Ask, Message, Trouble};
 use client::Model;
@@ -30,8 +32,6 @@ use passages::Passages;
 use super::settings::{ModelConfig, ModelSettings};
 use crate::writer::{Draft, Order, Pen, Plan, Sink, Task, WriteError, Writer, Written};
 
-/// Passages shown for the outline.
-const OUTLINE_PASSAGES: usize = 24;
 /// Passages shown for a section.
 const SECTION_PASSAGES: usize = 12;
 /// Characters of a section that later ones are told.
@@ -72,25 +72,8 @@ struct ModelPen {
 
 #[async_trait]
 impl Pen for ModelPen {
-    async fn plan(&self, mut kept: Draft, sink: &Sink) -> Result<Plan, WriteError> {
-        let query = format!("{} {} {}", self.task.title, self.task.topic, self.task.chapter_titles.join(" "));
-        let passages = self.passages.find(&query, OUTLINE_PASSAGES);
-        let mut messages = prompt::outline(&self.task, &passages);
-        let (_, max_sections) = prompt::section_counts(self.task.pages);
-        for attempt in 0..2 {
-            let answer = self.answer(attempt, &messages, &mut kept, sink).await?;
-            match outline::parse(&answer, &self.task.chapter_titles, max_sections) {
-                Ok(chapters) => {
-                    return Ok(Plan { chapters, state: Value::Null, usage: kept.usage });
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "the model's outline cannot be used");
-                    messages.push(Message::assistant(answer));
-                    messages.push(prompt::mend_outline(&error.to_string()));
-                }
-            }
-        }
-        Err(WriteError::failed("no_outline", "the language model did not give an outline that can be used"))
+    async fn plan(&self, kept: Draft, sink: &Sink) -> Result<Plan, WriteError> {
+        self.make_plan(kept, sink).await
     }
 
     async fn write(&self, order: Order<'_>, mut kept: Draft, sink: &Sink) -> Result<Written, WriteError> {
@@ -98,8 +81,8 @@ impl Pen for ModelPen {
         let (chapter, section) =
             place.ok_or_else(|| WriteError::failed("poison", "the stored plan has no such section"))?;
         let title = section.title.as_deref().unwrap_or(&chapter.title);
-        let passages =
-            self.passages.find(&format!("{title} {} {}", chapter.title, self.task.title), SECTION_PASSAGES);
+        let query = format!("{title} {} {} {}", section.brief, chapter.title, self.task.title);
+        let passages = self.passages.find(&query, SECTION_PASSAGES);
         let mut messages = prompt::section(&self.task, &order, (chapter, section), &passages);
         for attempt in 0.. {
             if attempt > 0 {

@@ -28,7 +28,7 @@ fn hanging(asked: &str, number: usize) -> Reply {
 }
 
 async fn a_killed_process_goes_on_where_it_was(backend: Backend) {
-    let stage = Stage::openai(backend, FakeModel::start(hanging).await).await;
+    let stage = Stage::openai(backend, FakeModel::start(hanging).await).await.in_order();
     let mut service = stage.start().await;
     let job_id = service.start_paid().await;
     let before = service.wait_for(&job_id, "text", 3).await;
@@ -57,7 +57,7 @@ async fn a_killed_process_goes_on_where_it_was(backend: Backend) {
 }
 
 async fn a_stopped_process_gives_its_job_back_without_spending_an_attempt(backend: Backend) {
-    let stage = Stage::openai(backend, FakeModel::start(hanging).await).await;
+    let stage = Stage::openai(backend, FakeModel::start(hanging).await).await.in_order();
     let world = World::system();
     let drain = Duration::from_millis(10);
     let mut service = stage.start_with(world, |config| config.drain = drain).await;
@@ -104,7 +104,7 @@ async fn a_frozen_worker_is_replaced_and_can_write_nothing_when_it_wakes(backend
         ("2.1", 1) => Reply::Waits("The sleeper's".to_owned(), released.clone(), " own text.".to_owned()),
         _ => willing(asked, number),
     });
-    let stage = Stage::openai(backend, model.await).await;
+    let stage = Stage::openai(backend, model.await).await.in_order();
     let model = stage.model.clone().unwrap();
     let (freeze, frozen) = watch::channel(false);
     let (waiting, mut waits) = watch::channel(0);

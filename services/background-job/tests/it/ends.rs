@@ -27,7 +27,7 @@ quire_testkit::on_both_databases!(
 );
 
 async fn a_digest_is_delivered(backend: Backend) {
-    let mut stage = Stage::digest(backend).await;
+    let mut stage = Stage::digest(backend).await.in_order();
     stage.press = Arc::new(InProcessPress);
     let mut service = stage.start().await;
     let job_id = service.start_paid().await;
@@ -119,7 +119,7 @@ async fn a_job_that_runs_is_cancelled_in_the_middle_of_a_section(backend: Backen
         "1.1" => Reply::Hangs("Half a sentence that".to_owned()),
         _ => willing(asked, number),
     });
-    let stage = Stage::openai(backend, model.await).await;
+    let stage = Stage::openai(backend, model.await).await.in_order();
     let mut service = stage.start().await;
     let job_id = service.start_paid().await;
     service.wait_for(&job_id, "text", 1).await;

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on shall fail")]
 
+mod at_once;
 mod auth;
 mod crash;
 mod document;
@@ -18,6 +19,7 @@ mod order_jobs;
 mod parts;
 mod pauses;
 mod payment;
+mod planning;
 mod press;
 mod provider_limits;
 mod retries;

@@ -75,7 +75,7 @@ async fn the_first_part_of_a_cut_answer_is_not_bought_twice(backend: Backend) {
         ("1.1", 3) => Reply::says("of wood and then of iron."),
         _ => willing(asked, number),
     });
-    let stage = Stage::openai(backend, model.await).await;
+    let stage = Stage::openai(backend, model.await).await.in_order();
     let mut service = stage.start().await;
     let job_id = service.start_paid().await;
     let events = service.events(&job_id, 0).await;
@@ -143,7 +143,7 @@ async fn two_bad_outlines_end_the_job(backend: Backend) {
 }
 
 async fn sections_know_the_outline_and_what_is_written_before(backend: Backend) {
-    let stage = Stage::openai(backend, FakeModel::start(willing).await).await;
+    let stage = Stage::openai(backend, FakeModel::start(willing).await).await.in_order();
     let mut service = stage.start().await;
     let job_id = service.start_paid().await;
     service.events(&job_id, 0).await;

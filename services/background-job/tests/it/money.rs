@@ -46,7 +46,7 @@ async fn every_call_is_booked_with_what_the_provider_counted(backend: Backend) {
             "1.2" => Reply::Counts("Wood came later.".to_owned(), 3_000_000, 1_500_000),
             _ => willing(asked, number),
         });
-        let stage = Stage::new(backend, writer, Some(model.await)).await;
+        let stage = Stage::new(backend, writer, Some(model.await)).await.in_order();
         let prices = "test-model=1.5/2".parse().unwrap();
         let mut service = stage.start_with(World::system(), |config| config.models.prices = prices).await;
         let job_id = service.start_paid().await;
@@ -153,7 +153,7 @@ fn hanging(asked: &str, number: usize) -> Reply {
 }
 
 async fn the_call_of_a_lost_attempt_is_wasted(backend: Backend) {
-    let stage = Stage::openai(backend, FakeModel::start(hanging).await).await;
+    let stage = Stage::openai(backend, FakeModel::start(hanging).await).await.in_order();
     let mut service = stage.start_with(World::system(), |config| priced(&mut config.models)).await;
     let job_id = service.start_paid().await;
     service.wait_for(&job_id, "text", 3).await;
@@ -168,7 +168,7 @@ async fn the_call_of_a_lost_attempt_is_wasted(backend: Backend) {
 }
 
 async fn the_call_of_a_cancelled_job_is_booked(backend: Backend) {
-    let stage = Stage::openai(backend, FakeModel::start(hanging).await).await;
+    let stage = Stage::openai(backend, FakeModel::start(hanging).await).await.in_order();
     let mut service = stage.start_with(World::system(), |config| priced(&mut config.models)).await;
     let job_id = service.start_paid().await;
     service.wait_for(&job_id, "text", 3).await;

@@ -48,7 +48,7 @@ async fn a_failed_job_is_gone_on_with_where_it_stopped(backend: Backend) {
         ("2.1", 1..=8) => Reply::Refuses(500, None),
         _ => willing(asked, number),
     });
-    let stage = Stage::openai(backend, model.await).await;
+    let stage = Stage::openai(backend, model.await).await.in_order();
     let mut service = stage.start().await;
     let failed = service.start_paid().await;
     assert_whole(&service.events(&failed, 0).await, 1, "failed");
@@ -97,7 +97,7 @@ async fn only_what_failed_can_be_retried(backend: Backend) {
 }
 
 async fn a_timeline_tells_steps_tokens_and_events(backend: Backend) {
-    let stage = Stage::openai(backend, FakeModel::start(willing).await).await;
+    let stage = Stage::openai(backend, FakeModel::start(willing).await).await.in_order();
     let mut service = stage.start().await;
     let job_id = service.start_paid().await;
     let events = service.events(&job_id, 0).await;
@@ -235,7 +235,7 @@ async fn a_worker_elsewhere_hears_of_pause_and_cancellation() {
         ("2.1", 1) => Reply::Hangs("Half".to_owned()),
         _ => willing(asked, number),
     });
-    let stage = Stage::openai(Backend::Postgres, model.await).await;
+    let stage = Stage::openai(Backend::Postgres, model.await).await.in_order();
     let apart = |config: &mut quire_background_job::Config| {
         config.lease = Duration::from_secs(3600);
         config.exclusive_data_dir = false;

@@ -35,7 +35,7 @@ async fn two_sections(backend: Backend) -> Stage {
         "2.1" => Reply::Hangs("Half a sentence that".to_owned()),
         _ => willing(asked, number),
     });
-    Stage::openai(backend, model.await).await
+    Stage::openai(backend, model.await).await.in_order()
 }
 
 /// A job that is asked to end while the model writes the third of four sections.
@@ -118,7 +118,7 @@ async fn a_job_that_waits_with_finished_sections_is_typeset_at_once(backend: Bac
         "1.2" => Reply::Refuses(429, Some("600")),
         _ => willing(asked, number),
     });
-    let stage = Stage::openai(backend, model.await).await;
+    let stage = Stage::openai(backend, model.await).await.in_order();
     let mut service = stage.start().await;
     let job_id = service.start_paid().await;
     let waiting = service.wait_for(&job_id, "retrying", 1).await;

@@ -56,7 +56,7 @@ async fn slow() -> (FakeModel, watch::Sender<bool>) {
 
 async fn a_job_that_runs_rests_after_its_section_and_goes_on_there(backend: Backend) {
     let (model, release) = slow().await;
-    let stage = Stage::openai(backend, model.clone()).await;
+    let stage = Stage::openai(backend, model.clone()).await.in_order();
     let mut service = stage.start().await;
     let job_id = service.start_paid().await;
     service.wait_for(&job_id, "text", 3).await;
@@ -115,7 +115,7 @@ async fn a_job_that_waits_rests_at_once_and_holds_nobody_up(backend: Backend) {
 
 async fn a_pause_that_is_taken_back_in_time_leaves_no_trace(backend: Backend) {
     let (model, release) = slow().await;
-    let stage = Stage::openai(backend, model).await;
+    let stage = Stage::openai(backend, model).await.in_order();
     let mut service = stage.start().await;
     let job_id = service.start_paid().await;
     service.wait_for(&job_id, "text", 3).await;
@@ -131,7 +131,7 @@ async fn a_pause_that_is_taken_back_in_time_leaves_no_trace(backend: Backend) {
 
 async fn a_paused_job_can_be_cancelled(backend: Backend) {
     let (model, release) = slow().await;
-    let stage = Stage::openai(backend, model.clone()).await;
+    let stage = Stage::openai(backend, model.clone()).await.in_order();
     let mut service = stage.start().await;
     let job_id = service.start_paid().await;
     service.wait_for(&job_id, "text", 3).await;
@@ -153,7 +153,7 @@ async fn a_paused_job_can_be_cancelled(backend: Backend) {
 
 async fn a_pause_outlives_the_worker_it_was_meant_for(backend: Backend) {
     let (model, _release) = slow().await;
-    let stage = Stage::openai(backend, model.clone()).await;
+    let stage = Stage::openai(backend, model.clone()).await.in_order();
     let mut service = stage.start().await;
     let job_id = service.start_paid().await;
     service.wait_for(&job_id, "text", 3).await;

@@ -25,7 +25,7 @@ async fn a_storm_of_refusals_costs_no_job_a_try(backend: Backend) {
             _ => willing(asked, number),
         }
     });
-    let stage = Stage::openai(backend, model.await).await;
+    let stage = Stage::openai(backend, model.await).await.in_order();
     let mut service = stage.start_with(World::system(), |config| config.concurrency = 3).await;
     let mut ids = Vec::new();
     for number in 0..JOBS {

@@ -33,7 +33,7 @@ async fn an_overloaded_model_is_asked_again(backend: Backend) {
         ("1.2", 2) => Reply::Refuses(503, None),
         _ => willing(asked, number),
     });
-    let stage = Stage::openai(backend, model.await).await;
+    let stage = Stage::openai(backend, model.await).await.in_order();
     let mut service = stage.start().await;
     let job_id = service.start_paid().await;
     let events = service.events(&job_id, 0).await;
@@ -63,7 +63,7 @@ async fn a_step_is_tried_eight_times(backend: Backend) {
 }
 
 async fn a_section_that_document_does_not_take_is_not_written_again(backend: Backend) {
-    let stage = Stage::openai(backend, FakeModel::start(willing).await).await;
+    let stage = Stage::openai(backend, FakeModel::start(willing).await).await.in_order();
     stage
         .document
         .refuse_sections
@@ -100,7 +100,7 @@ async fn impatient(stage: &Stage) -> crate::stage::Service {
 }
 
 async fn a_document_service_that_is_away_costs_no_tries(backend: Backend) {
-    let stage = Stage::openai(backend, FakeModel::start(willing).await).await;
+    let stage = Stage::openai(backend, FakeModel::start(willing).await).await.in_order();
     let refusals = (0..10).map(|_| Status::unavailable("down"));
     stage.document.refuse_sections.lock().unwrap().extend(refusals);
     let mut service = impatient(&stage).await;
@@ -115,7 +115,7 @@ async fn a_document_service_that_is_away_costs_no_tries(backend: Backend) {
 }
 
 async fn a_document_service_that_stays_away_ends_the_job_after_a_day(backend: Backend) {
-    let stage = Stage::openai(backend, FakeModel::start(willing).await).await;
+    let stage = Stage::openai(backend, FakeModel::start(willing).await).await.in_order();
     let refusals = (0..20).map(|_| Status::unavailable("down"));
     stage.document.refuse_sections.lock().unwrap().extend(refusals);
     let mut service = stage.start_with(World::system(), |config| config.concurrency = 0).await;
@@ -179,7 +179,7 @@ async fn a_model_that_lets_nobody_in_is_asked_again_later(backend: Backend) {
         ("1.2", 1) => Reply::Refuses(401, None),
         _ => willing(asked, number),
     });
-    let stage = Stage::openai(backend, model.await).await;
+    let stage = Stage::openai(backend, model.await).await.in_order();
     let mut service = stage.start().await;
     let job_id = service.start_paid().await;
     let events = service.wait_for(&job_id, "retrying", 1).await;

@@ -38,6 +38,7 @@ pub struct Directions {
     document_url: String,
     payment_url: String,
     model_url: Option<String>,
+    sections_at_once: usize,
     pkcs8: Vec<u8>,
 }
 
@@ -69,6 +70,7 @@ impl Directions {
             concurrency: 2,
             jobs_per_user: 2,
             jobs_global: 0,
+            sections_at_once: self.sections_at_once,
             events_retention: Duration::from_secs(3600),
             lease: Duration::from_secs(30),
             drain: Duration::from_secs(5),
@@ -96,6 +98,7 @@ pub struct Stage {
     document_url: String,
     payment_url: String,
     pub model: Option<FakeModel>,
+    sections_at_once: usize,
 }
 
 /// A running job service.
@@ -167,7 +170,13 @@ impl Stage {
             document_url,
             payment_url,
             model,
+            sections_at_once: 4,
         }
+    }
+
+    /// Sections are written one after the other: the order is what is looked at.
+    pub fn in_order(self) -> Self {
+        Self { sections_at_once: 1, ..self }
     }
 
     /// Adds the token of a service to a call.
@@ -181,6 +190,7 @@ impl Stage {
             document_url: self.document_url.clone(),
             payment_url: self.payment_url.clone(),
             model_url: self.model.as_ref().map(|model| model.url.clone()),
+            sections_at_once: self.sections_at_once,
             pkcs8: self.keys.pkcs8().to_vec(),
         }
     }

@@ -26,7 +26,7 @@ async fn stage(
     writer: &str,
     script: impl Fn(&str, usize) -> Reply + Send + Sync + 'static,
 ) -> Stage {
-    Stage::new(backend, writer, Some(FakeModel::start(script).await)).await
+    Stage::new(backend, writer, Some(FakeModel::start(script).await)).await.in_order()
 }
 
 /// What the model was told to go on from, in its second call for section 1.1.
