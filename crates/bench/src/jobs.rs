@@ -23,8 +23,6 @@ use crate::load::{Call, Load, percentiles};
 use fleet::{Fleet, Worker};
 use peers::Peers;
 
-/// Jobs that wait while claims are timed.
-const WAITING: usize = 100_000;
 /// Of so many users.
 const USERS: usize = 1_000;
 /// Jobs without work that are timed.
@@ -33,11 +31,12 @@ const NOTHING: usize = 3_000;
 const WAKES: usize = 200;
 const CALLERS: usize = 32;
 
-/// Prints the rows by `row`.
+/// Prints the rows by `row`. Claims are timed while `waiting` jobs wait.
 pub(crate) async fn measure(
     quire: &Path,
     database: Option<&str>,
     node_modules: Option<&Path>,
+    waiting: usize,
     row: impl Fn(&str, &str),
 ) -> anyhow::Result<()> {
     let peers = Peers::start().await?;
@@ -57,10 +56,10 @@ pub(crate) async fn measure(
         row(&format!("takeover after kill -9, lease of {lease} s"), &times);
     }
 
-    let enqueued = Load::times(CALLERS, WAITING, fresh).await?;
-    row(&format!("StartJob until {WAITING} jobs of {USERS} users wait"), &enqueued.to_string());
+    let enqueued = Load::times(CALLERS, waiting, fresh).await?;
+    row(&format!("StartJob until {waiting} jobs of {USERS} users wait"), &enqueued.to_string());
     let (rate, worker) = drain(&fleet, &peers, NOTHING).await?;
-    row(&format!("jobs without work while {WAITING} wait"), &format!("{rate:>7.0}/s"));
+    row(&format!("jobs without work while {waiting} wait"), &format!("{rate:>7.0}/s"));
     row("one claim meanwhile", &worker.claims().await?);
     drop((worker, door));
 

@@ -59,6 +59,9 @@ struct Arguments {
     /// A folder in whose `node_modules` graphile-worker and pg-boss are: they are measured beside, on PostgreSQL.
     #[arg(long)]
     node: Option<PathBuf>,
+    /// Jobs that wait while claims are timed.
+    #[arg(long, default_value_t = 100_000)]
+    waiting: usize,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -88,7 +91,8 @@ async fn main() -> anyhow::Result<()> {
         readers::measure(&arguments.quire, database, row).await?;
     }
     if wanted(Part::Jobs) {
-        jobs::measure(&arguments.quire, database, arguments.node.as_deref(), row).await?;
+        let node = arguments.node.as_deref();
+        jobs::measure(&arguments.quire, database, node, arguments.waiting, row).await?;
     }
     Ok(())
 }

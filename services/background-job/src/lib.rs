@@ -59,6 +59,7 @@ use sea_orm::DbErr;
 use tokio::net::TcpListener;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 pub use config::Config;
 pub use money::budget::Budgets;
@@ -179,9 +180,13 @@ pub async fn serve_with(
     tasks.spawn(async move { relay.run(relay_stop).await });
     let janitor = janitor::Janitor { store: store.clone(), retention: config.events_retention };
     tasks.spawn(janitor.run(stop.clone()));
-    if database.is_postgres() {
+    // What the others write while they come to their end is told too.
+    let written = CancellationToken::new();
+    let telling = database.is_postgres().then(|| {
         tasks.spawn(wake::listen(config.database.url, store.clone(), stop.clone()));
-    }
+        let (boot_id, news) = (store.boot_id.clone(), store.wakes.others.subscribe());
+        AbortOnDropHandle::new(tokio::spawn(wake::tell(database.clone(), boot_id, news, written.clone())))
+    });
 
     let face = grpc::Grpc {
         store,
@@ -199,5 +204,10 @@ pub async fn serve_with(
             async move { database.check::<JobMigrator>().await.map_err(|error| error.to_string()) }
         })
         .run(stop.clone());
-    background::beside(served, tasks, stop).await
+    let ended = background::beside(served, tasks, stop).await;
+    written.cancel();
+    if let Some(telling) = telling {
+        telling.await?;
+    }
+    ended
 }

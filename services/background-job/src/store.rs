@@ -18,7 +18,7 @@ use tokio::sync::OwnedMutexGuard;
 use crate::error::Stop;
 use crate::events::Kind;
 use crate::lease::Lease;
-use crate::wake::{self, Wakes};
+use crate::wake::Wakes;
 use entity::{event, job, lease, outbox, step};
 
 /// Where a job stands, as its row says it.
@@ -131,7 +131,6 @@ pub struct Change {
     pub at: Timestamp,
     update: UpdateMany<job::Entity>,
     events: Vec<(Kind, Value)>,
-    boot_id: Arc<str>,
     wakes: Wakes,
     outbox: bool,
     called: bool,
@@ -149,7 +148,6 @@ impl Change {
             at,
             update,
             events: Vec::new(),
-            boot_id: store.boot_id.clone(),
             wakes: store.wakes.clone(),
             outbox: false,
             called: false,
@@ -258,16 +256,13 @@ impl Change {
             });
             event::Entity::insert_many(rows).exec_without_returning(&self.tx).await?;
         }
-        if self.called {
-            wake::tell_others(&self.tx, &self.boot_id, &self.job_id).await?;
-        }
         self.tx.commit().await?;
         if count > 0 {
             // An error means that nobody watches.
             let _ = self.wakes.events.send(Arc::from(self.job_id.as_str()));
         }
         if self.called {
-            self.wakes.look_at(&self.job_id);
+            self.wakes.call(&self.job_id);
         }
         if self.outbox {
             self.wakes.outbox.notify_waiters();

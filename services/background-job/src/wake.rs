@@ -1,12 +1,15 @@
 //! Who is told that there is something to do: at once inside this process, and through PostgreSQL's NOTIFY in the
 //! others. Everyone also polls: a wake-up is a shortcut that may get lost.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use quire_database::Database;
 use sea_orm::sqlx;
 use sea_orm::sqlx::postgres::PgListener;
-use sea_orm::{ConnectionTrait, DatabaseBackend, DatabaseTransaction, DbErr, Statement};
+use sea_orm::{ConnectionTrait, DbErr, Statement};
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::sync::{Notify, broadcast};
 use tokio_util::sync::CancellationToken;
 
@@ -14,7 +17,9 @@ use crate::store::Store;
 
 /// How many job ids a slow listener may fall behind before it is told to look by itself.
 const CAPACITY: usize = 256;
-/// The channel of this context. Each message is the boot id of its sender and the job's id.
+/// Jobs in one message: PostgreSQL takes 8,000 bytes.
+const TOLD_AT_ONCE: usize = 100;
+/// The channel of this context. Each message is the boot id of its sender and the ids of jobs.
 const CHANNEL: &str = "quire_job";
 /// Before the next try to listen, after one that failed.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -30,6 +35,8 @@ pub struct Wakes {
     pub events: broadcast::Sender<Arc<str>>,
     /// Whoever has a job shall look what is wanted of it.
     pub holders: broadcast::Sender<Arc<str>>,
+    /// What the other processes shall be told.
+    pub others: broadcast::Sender<Arc<str>>,
 }
 
 impl Default for Wakes {
@@ -39,13 +46,21 @@ impl Default for Wakes {
             outbox: Arc::default(),
             events: broadcast::channel(CAPACITY).0,
             holders: broadcast::channel(CAPACITY).0,
+            others: broadcast::channel(CAPACITY).0,
         }
     }
 }
 
 impl Wakes {
-    /// Wakes whoever may care about a job.
-    pub fn look_at(&self, job_id: &str) {
+    /// Wakes whoever may care about a job, here and in the other processes.
+    pub fn call(&self, job_id: &str) {
+        self.look_at(job_id);
+        // An error means that there are no others.
+        let _ = self.others.send(Arc::from(job_id));
+    }
+
+    /// Wakes whoever may care about a job in this process.
+    fn look_at(&self, job_id: &str) {
         let id: Arc<str> = Arc::from(job_id);
         // An error means that nobody runs or watches anything here.
         let _ = self.holders.send(id.clone());
@@ -54,17 +69,53 @@ impl Wakes {
     }
 }
 
-/// Tells the other processes about a job, once the transaction is committed. SQLite has no others worth telling.
-///
-/// # Errors
-/// The database is gone.
-pub async fn tell_others(tx: &DatabaseTransaction, boot_id: &str, job_id: &str) -> Result<(), DbErr> {
-    let backend = tx.get_database_backend();
-    if backend == DatabaseBackend::Postgres {
-        let values = [CHANNEL.into(), format!("{boot_id} {job_id}").into()];
-        tx.execute_raw(Statement::from_sql_and_values(backend, "SELECT pg_notify($1, $2)", values)).await?;
+/// Tells the other processes what is new, until the shutdown and then what is left. In transactions of their own, many
+/// jobs together: one that notifies holds a lock of the whole server while it commits, and the writing of jobs must not
+/// queue up there.
+pub async fn tell(
+    database: Database,
+    boot_id: Arc<str>,
+    mut news: broadcast::Receiver<Arc<str>>,
+    shutdown: CancellationToken,
+) {
+    loop {
+        let first = tokio::select! {
+            first = news.recv() => first,
+            () = shutdown.cancelled() => match news.try_recv() {
+                Ok(id) => Ok(id),
+                Err(TryRecvError::Lagged(missed)) => Err(RecvError::Lagged(missed)),
+                Err(TryRecvError::Empty | TryRecvError::Closed) => return,
+            },
+        };
+        let first = match first {
+            Ok(first) => first,
+            // They are polled for.
+            Err(RecvError::Lagged(_)) => continue,
+            Err(RecvError::Closed) => return,
+        };
+        let mut ids = BTreeSet::from([first]);
+        while ids.len() < TOLD_AT_ONCE
+            && let Ok(id) = news.try_recv()
+        {
+            ids.insert(id);
+        }
+        if let Err(error) = notify(&database, &boot_id, &ids).await {
+            tracing::warn!(%error, "other processes are not told of new work; they poll");
+        }
     }
-    Ok(())
+}
+
+async fn notify(database: &Database, boot_id: &str, ids: &BTreeSet<Arc<str>>) -> Result<(), DbErr> {
+    let connection = database.reader();
+    let mut payload = boot_id.to_owned();
+    for id in ids {
+        payload.push(' ');
+        payload.push_str(id);
+    }
+    let values = [CHANNEL.into(), payload.into()];
+    let statement = "SELECT pg_notify($1, $2)";
+    let statement = Statement::from_sql_and_values(connection.get_database_backend(), statement, values);
+    connection.execute_raw(statement).await.map(|_| ())
 }
 
 /// Listens to the other processes until the shutdown, on a connection of its own: one of the pool's would be missing
@@ -92,9 +143,9 @@ async fn hear(url: &str, store: &Store) -> Result<(), sqlx::Error> {
         // Also at the start: what was told before nobody listened.
         store.wakes.queue.notify_waiters();
         while let Some(told) = listener.try_recv().await? {
-            match told.payload().split_once(' ') {
-                Some((boot_id, job_id)) if boot_id != &*store.boot_id => store.wakes.look_at(job_id),
-                _ => {}
+            let mut words = told.payload().split(' ');
+            if words.next() != Some(&*store.boot_id) {
+                words.for_each(|job_id| store.wakes.look_at(job_id));
             }
         }
         // The connection was lost, and is there again.
