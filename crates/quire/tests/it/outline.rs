@@ -14,7 +14,7 @@ async fn an_outline_is_shown_changed_approved_and_written(backend: Backend) {
     let system = System::start(backend, &[]).await;
     let ada = system.sign_in("ada@example.org").await;
     let eve = system.sign_in("eve@example.org").await;
-    let spec = json!({ "title": "Paper", "target_pages": 6, "review_outline": true });
+    let spec = json!({ "title": "Paper", "target_pages": 4, "review_outline": true });
     let id = ada.create_document(&spec).await;
     ada.upload_sample(&id, samples::TEXT).await;
     assert_eq!(ada.document(&id).await["review_outline"], true);
