@@ -12,6 +12,10 @@ use crate::error::{ApiError, ApiResult};
 /// Larger JSON bodies are refused before they are read.
 pub(crate) const MAX_JSON_BYTES: usize = 64 * 1024;
 
+/// What a route accepts instead, for the message to those who send more.
+#[derive(Clone, Copy)]
+pub(crate) struct JsonLimit(pub usize);
+
 /// A JSON object being read. Fields that have the wrong shape are noted and read as absent.
 pub(crate) struct Body {
     object: Map<String, Value>,
@@ -34,9 +38,10 @@ impl<S: Send + Sync> FromRequest<S> for Body {
                 message,
             ));
         }
+        let limit = request.extensions().get().map_or(MAX_JSON_BYTES, |JsonLimit(limit)| *limit);
         let bytes = Bytes::from_request(request, state).await.map_err(|rejection| {
             if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-                let message = format!("the body is larger than {MAX_JSON_BYTES} bytes");
+                let message = format!("the body is larger than {limit} bytes");
                 return ApiError::new(Fault::new(Kind::TooLarge, "BODY_TOO_LARGE", message));
             }
             ApiError::http(
@@ -112,6 +117,31 @@ impl Body {
         let whole = broken.is_empty();
         self.violations.extend(broken);
         whole.then_some(texts)
+    }
+
+    /// Yes or no, if the field is there.
+    pub(crate) fn boolean(&mut self, field: &str) -> Option<bool> {
+        match self.object.get(field)? {
+            Value::Bool(value) => Some(*value),
+            _ => self.broken(field, Rule::BoolType),
+        }
+    }
+
+    pub(crate) fn has(&self, field: &str) -> bool {
+        self.object.contains_key(field)
+    }
+
+    /// A list of anything, if the field is there.
+    pub(crate) fn items(&mut self, field: &str) -> Option<Vec<Value>> {
+        match self.object.get(field)? {
+            Value::Array(items) => Some(items.clone()),
+            _ => self.broken(field, Rule::ListType),
+        }
+    }
+
+    /// Notes that a part of the body breaks a rule.
+    pub(crate) fn note(&mut self, field: &str, rule: Rule) {
+        self.violations.push(Violation::new(field, rule));
     }
 
     /// Notes the field as missing unless it is there.

@@ -43,6 +43,7 @@ pub(crate) fn document(document: &document::Document) -> Value {
         "failure": or_null(&document.failure),
         "created_at": time(document.created_at.as_ref()),
         "updated_at": time(document.updated_at.as_ref()),
+        "review_outline": document.review_outline,
     })
 }
 
@@ -61,7 +62,7 @@ pub(crate) fn source(source: &document::Source) -> Value {
 }
 
 pub(crate) fn outline(outline: &document::Outline) -> Value {
-    let section = |section: &document::OutlineSection| json!({ "key": section.key, "title": section.title, "written": section.written });
+    let section = |section: &document::OutlineSection| json!({ "key": section.key, "title": section.title, "brief": section.brief, "written": section.written });
     let chapters = outline.chapters.iter().map(|chapter| {
         json!({
             "title": chapter.title,

@@ -3,31 +3,33 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::from_fn_with_state;
 use axum::response::IntoResponse;
 use axum::routing::{delete, get, patch, post, put};
+use axum::{Extension, Router};
 use quire_fault::{Fault, Kind};
 use quire_serve::call::REQUEST_ID;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::CorsLayer;
 use tower_http::timeout::RequestBodyTimeoutLayer;
 
-use crate::body::MAX_JSON_BYTES;
+use crate::body::{JsonLimit, MAX_JSON_BYTES};
 use crate::error::{ApiError, REASON};
 use crate::idempotency::{IDEMPOTENCY_KEY, REPLAYED};
 use crate::limits::{RATE_LIMIT, RATE_LIMIT_POLICY};
 use crate::routes::{
-    audit, auth, documents, exports, generate, health, jobs, jwks, limits, payments, reconcile, refunds,
-    sessions, sign_in, sources, users,
+    audit, auth, documents, exports, generate, health, jobs, jwks, limits, outlines, payments, reconcile,
+    refunds, sessions, sign_in, sources, users,
 };
 use crate::state::State;
 
 /// Providers send events of some kilobytes; more than this is no event.
 const MAX_WEBHOOK_BYTES: usize = 1 << 20;
+/// A thousand pages have six hundred sections, each with a title and a sentence.
+const MAX_OUTLINE_BYTES: usize = 1 << 20;
 /// A client that sends nothing for so long in the middle of a body is cut off.
 const BODY_SILENCE: Duration = Duration::from_secs(30);
 /// Boundaries and headers of a multipart form around the file itself.
@@ -51,7 +53,13 @@ pub(crate) fn router(state: Arc<State>) -> Router {
         .route("/admin/limits", get(limits::explain))
         .route("/documents", post(documents::create).get(documents::list))
         .route("/documents/{id}", get(documents::read).patch(documents::update).delete(documents::delete))
-        .route("/documents/{id}/outline", get(documents::outline).put(documents::set_outline))
+        .route(
+            "/documents/{id}/outline",
+            get(outlines::read)
+                .put(outlines::change)
+                .layer((DefaultBodyLimit::max(MAX_OUTLINE_BYTES), Extension(JsonLimit(MAX_OUTLINE_BYTES)))),
+        )
+        .route("/documents/{id}/outline/approve", post(outlines::approve))
         .route("/documents/{id}/sections", get(documents::sections))
         .route("/documents/{id}/sources", post(sources::upload).layer(uploads).get(sources::list))
         .route("/documents/{id}/sources/{source_id}", delete(sources::delete))

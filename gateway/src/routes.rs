@@ -9,6 +9,7 @@ pub(crate) mod health;
 pub(crate) mod jobs;
 pub(crate) mod jwks;
 pub(crate) mod limits;
+pub(crate) mod outlines;
 pub(crate) mod payments;
 pub(crate) mod reconcile;
 pub(crate) mod refunds;

@@ -10,7 +10,7 @@ pub struct DocumentMigrator;
 #[async_trait::async_trait]
 impl MigratorTrait for DocumentMigrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(FirstTables), Box::new(IdempotencyKeys)]
+        vec![Box::new(FirstTables), Box::new(IdempotencyKeys), Box::new(OutlineReview)]
     }
 
     fn migration_table_name() -> DynIden {
@@ -61,6 +61,32 @@ impl MigrationTrait for IdempotencyKeys {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         for statement in idempotency::TABLE {
             manager.get_connection().execute_unprepared(statement).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether the customer wants to approve the outline, and where that stands.
+struct OutlineReview;
+
+impl MigrationName for OutlineReview {
+    fn name(&self) -> &str {
+        "m003_outline_review"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for OutlineReview {
+    fn use_transaction(&self) -> Option<bool> {
+        Some(true)
+    }
+
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        for column in
+            ["review_outline BOOLEAN NOT NULL DEFAULT FALSE", "outline_review TEXT NOT NULL DEFAULT ''"]
+        {
+            let statement = format!("ALTER TABLE documents ADD COLUMN {column}");
+            manager.get_connection().execute_unprepared(&statement).await?;
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! Documents: describe, read, list, change, remove; outline and sections.
+//! Documents: describe, read, list, change, remove; their sections.
 
 use axum::Json;
 use axum::extract::Path;
@@ -18,7 +18,7 @@ use crate::state::Shared;
 use crate::upstream;
 
 /// In the order in which violations are reported.
-const FIELDS: [&str; 6] = ["title", "topic", "language", "target_pages", "kind", "writer"];
+const FIELDS: [&str; 7] = ["title", "topic", "language", "target_pages", "kind", "writer", "review_outline"];
 
 pub(crate) async fn create(
     state: Shared,
@@ -97,33 +97,6 @@ pub(crate) async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
-pub(crate) async fn outline(
-    state: Shared,
-    SignedIn { caller, .. }: SignedIn,
-    Path(document_id): Path<String>,
-) -> ApiResult<impl IntoResponse> {
-    let answer = upstream::read(|| async {
-        let message = pb::GetOutlineRequest { document_id: document_id.clone() };
-        state.upstream.document.clone().get_outline(state.upstream.quick(&caller, message)).await
-    });
-    Ok(Json(render::outline(&answer.await?.outline.unwrap_or_default())))
-}
-
-pub(crate) async fn set_outline(
-    state: Shared,
-    SignedIn { caller, .. }: SignedIn,
-    Path(document_id): Path<String>,
-    mut body: Body,
-) -> ApiResult<impl IntoResponse> {
-    body.required("chapter_titles");
-    let chapter_titles = body.texts("chapter_titles").unwrap_or_default();
-    body.finish()?;
-    let request = state.upstream.quick(&caller, pb::SetOutlineRequest { document_id, chapter_titles });
-    let answer = state.upstream.document.clone().set_outline(request).await;
-    let answer = answer.map_err(|status| body.blame(status))?.into_inner();
-    Ok(Json(render::outline(&answer.outline.unwrap_or_default())))
-}
-
 pub(crate) async fn sections(
     state: Shared,
     SignedIn { caller, .. }: SignedIn,
@@ -148,5 +121,6 @@ fn spec(body: &mut Body) -> pb::DocumentSpec {
             kind.into()
         }),
         writer: body.text("writer"),
+        review_outline: body.boolean("review_outline"),
     }
 }

@@ -52,6 +52,8 @@ pub struct Desk {
     pub pen: Box<dyn Pen>,
     /// Changes when anything changes that the text depends on.
     pub input_hash: String,
+    /// The customer wants to approve the outline.
+    pub review_outline: bool,
 }
 
 impl Attempt<'_> {
@@ -71,6 +73,7 @@ impl Attempt<'_> {
         self.attach().await?;
         let desk = self.desk().await?;
         let plan = steps::plan::run(self, &desk).await?;
+        let plan = steps::review::run(self, &desk, plan).await?;
         let sections = steps::sections::run_all(self, &desk, &plan).await?;
         let book = steps::typeset::book(self.job, &desk, &plan, &sections);
         let pages = steps::typeset::run(self, book).await?;
@@ -187,7 +190,7 @@ impl Attempt<'_> {
         });
         let writer = self.tools.writers.named(&document.writer)?;
         let pen = writer.open(task.clone()).await?;
-        Ok(Desk { task, pen, input_hash })
+        Ok(Desk { task, pen, input_hash, review_outline: document.review_outline })
     }
 }
 

@@ -12,6 +12,7 @@ use crate::writers::settings::ModelConfig;
 
 /// The PostgreSQL schema of this context.
 const SCHEMA: &str = "job";
+const OUTLINE_REVIEW: Duration = Duration::from_secs(14 * 86_400);
 const EVENTS_RETENTION: Duration = Duration::from_secs(7 * 86_400);
 
 /// Everything the service is told at its start.
@@ -33,6 +34,9 @@ pub struct Config {
     pub sections_at_once: usize,
     /// How long events and delivered messages are kept after a job's end. `QUIRE_JOB_EVENTS_RETENTION_SECONDS`.
     pub events_retention: Duration,
+    /// How long a proposed outline waits for its customer; then it is written as it is.
+    /// `QUIRE_OUTLINE_REVIEW_SECONDS`.
+    pub outline_review: Duration,
     /// How long a job belongs to a worker that says nothing. `QUIRE_JOB_LEASE_SECONDS`.
     pub lease: Duration,
     /// After the shutdown a job has this long to come to a checkpoint. `QUIRE_DRAIN_SECONDS`.
@@ -67,6 +71,7 @@ impl Config {
         let jobs_global = settings.number("QUIRE_JOBS_GLOBAL", 0, 0..=100_000);
         let sections_at_once = settings.number("QUIRE_SECTIONS_AT_ONCE", 4, 1..=16);
         let events_retention = settings.seconds("QUIRE_JOB_EVENTS_RETENTION_SECONDS", EVENTS_RETENTION);
+        let outline_review = settings.seconds("QUIRE_OUTLINE_REVIEW_SECONDS", OUTLINE_REVIEW);
         let drain = Duration::from_secs(settings.number("QUIRE_DRAIN_SECONDS", 8, 0..=60));
         Some(Self {
             database: DatabaseSettings {
@@ -84,6 +89,7 @@ impl Config {
             jobs_global,
             sections_at_once,
             events_retention,
+            outline_review,
             lease,
             drain,
             retry_base: Duration::from_secs(1),

@@ -22,6 +22,10 @@ pub enum JobError {
     PausedByOperator,
     #[error("the job has not failed")]
     NotFailed,
+    #[error("this document was ordered without a review of its outline")]
+    NotReviewed,
+    #[error("there is no outline to approve yet")]
+    NoOutline,
     #[error("another service refused")]
     Peer(Fault),
     #[error("the database refused")]
@@ -48,6 +52,14 @@ impl JobError {
             ),
             Self::NotFailed => {
                 Fault::new(Kind::Precondition, "JOB_NOT_FAILED", "only a job that failed can be retried")
+            }
+            Self::NotReviewed => Fault::new(
+                Kind::Precondition,
+                "OUTLINE_NOT_REVIEWED",
+                "this document was ordered without a review of its outline",
+            ),
+            Self::NoOutline => {
+                Fault::new(Kind::Precondition, "OUTLINE_NOT_READY", "there is no outline to approve yet")
             }
             Self::Peer(fault) => fault,
             Self::Database(error) => {
@@ -84,6 +96,9 @@ pub enum Stop {
     /// Something that the step needs does not answer, through no fault of the step: its tries are not counted.
     #[error("{reason}")]
     Wait { reason: String, after: Option<Duration> },
+    /// The customer has not approved the outline yet.
+    #[error("the outline waits for approval")]
+    Review,
     /// The next call could cost more than a budget has left.
     #[error("{}", .0.sentence())]
     Budget(Exhausted),

@@ -9,18 +9,20 @@
 //! | `requeued` | `from`, the job that failed, and `sections` that are taken over |
 //! | `started` | `attempt` |
 //! | `planned` | `chapters`, `sections` |
+//! | `outline_approved` | `chapters`, `sections`, and `left_out`: sections that the sources have nothing for |
 //! | `section_started` | `key`, `title`, `section` and `sections` (counted from 1), `restart` |
 //! | `text` | `key`, `offset`, `text` |
 //! | `section_done` | `key`, `title`, `section`, `sections`, `writer` |
 //! | `typesetting` | `replaced`, if characters had to be: those without a glyph, as `U+4E2D` |
 //! | `retrying` | `step`, `retry` (counted from 1), `delay_ms`, `reason` |
-//! | `paused` | `reason`: `owner`, `operator` or `budget_exhausted` |
+//! | `paused` | `reason`: `owner`, `operator`, `budget_exhausted` or `outline_review` |
 //! | `resumed` | |
 //! | `completed` | `pages` |
 //! | `failed` | `reason`, `message` |
 //! | `cancelled` | `pages`, if the part that was finished was delivered |
 //!
-//! The `text` events of a section, put together, are its text as it was written; `offset` counts the UTF-8 bytes
+//! Several sections may be written at the same time: their events come mixed, each with the `key` of its section. The
+//! `text` events of a section, put together, are its text as it was written; `offset` counts the UTF-8 bytes
 //! before the piece. A section that was broken off starts again: its `section_started` then has `restart: true`,
 //! and a reader drops the text of that section that it has. Text of finished sections never comes again.
 
@@ -35,6 +37,7 @@ pub enum Kind {
     Queued,
     Started,
     Planned,
+    OutlineApproved,
     SectionStarted,
     Text,
     SectionDone,
@@ -54,6 +57,7 @@ impl Kind {
             Self::Queued => "queued",
             Self::Started => "started",
             Self::Planned => "planned",
+            Self::OutlineApproved => "outline_approved",
             Self::SectionStarted => "section_started",
             Self::Text => "text",
             Self::SectionDone => "section_done",

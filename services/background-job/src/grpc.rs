@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
 
+use crate::approve;
 use crate::cancel::{self, Why};
 use crate::dead_letters;
 use crate::error::JobError;
@@ -139,6 +140,16 @@ impl JobService for Grpc {
         let job = query::get(&self.store, &caller, &request.get_ref().job_id).await?;
         let job = pause::resume(&self.store, &caller, &job.id).await?;
         Ok(Response::new(pb::ResumeJobResponse { job: Some(job.into()) }))
+    }
+
+    async fn approve_outline(
+        &self,
+        request: Request<pb::ApproveOutlineRequest>,
+    ) -> Result<Response<pb::ApproveOutlineResponse>, Status> {
+        let caller = self.caller(request.metadata()).await?;
+        let document_id = &request.get_ref().document_id;
+        let job = approve::of_document(&self.store, &self.documents, &caller, document_id).await?;
+        Ok(Response::new(pb::ApproveOutlineResponse { job: Some(job.into()) }))
     }
 
     async fn set_job_priority(

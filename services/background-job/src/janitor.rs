@@ -1,5 +1,6 @@
 //! What is no longer needed, deleted now and then: events and delivered messages of jobs that ended some days ago, and
-//! what the steps of delivered jobs hold, since the document service has it. The jobs stay.
+//! what the steps of delivered jobs hold, since the document service has it. The jobs stay. And outlines that wait for
+//! their customers too long are approved.
 
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use sea_orm::sea_query::{Expr, Query};
 use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter, QuerySelect};
 use tokio_util::sync::CancellationToken;
 
+use crate::approve;
 use crate::store::entity::{event, job, outbox, step};
 use crate::store::{Status, Store};
 
@@ -20,6 +22,8 @@ pub struct Janitor {
     pub store: Store,
     /// How long events and delivered messages are kept after the end of their job.
     pub retention: Duration,
+    /// How long a proposed outline waits for its customer.
+    pub outline_review: Duration,
 }
 
 impl Janitor {
@@ -27,15 +31,24 @@ impl Janitor {
     pub async fn run(self, shutdown: CancellationToken) {
         loop {
             tokio::select! {
-                cleaned = self.clean_up() => if let Err(error) = cleaned {
-                    quire_fault::log_internal("background-job", &error);
-                },
+                () = self.look() => {}
                 () = shutdown.cancelled() => return,
             }
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 () = tokio::time::sleep(PAUSE) => {}
             }
+        }
+    }
+
+    async fn look(&self) {
+        if let Err(error) = self.clean_up().await {
+            quire_fault::log_internal("background-job", &error);
+        }
+        match approve::overdue(&self.store, self.outline_review).await {
+            Ok(0) => {}
+            Ok(jobs) => tracing::info!(jobs, "outlines that nobody answered are written as they are"),
+            Err(error) => quire_fault::log_internal("background-job", &error),
         }
     }
 

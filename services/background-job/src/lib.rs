@@ -9,6 +9,7 @@
 //! Users take turns, with so many jobs at work as allowed; a job can be paused and resumed. Other processes are told of
 //! what is new by PostgreSQL's NOTIFY, with polling behind it.
 
+mod approve;
 mod attempt;
 mod background;
 mod cancel;
@@ -178,7 +179,11 @@ pub async fn serve_with(
     let relay = outbox::Relay { store: store.clone(), documents: documents.clone(), payments };
     let relay_stop = stop.clone();
     tasks.spawn(async move { relay.run(relay_stop).await });
-    let janitor = janitor::Janitor { store: store.clone(), retention: config.events_retention };
+    let janitor = janitor::Janitor {
+        store: store.clone(),
+        retention: config.events_retention,
+        outline_review: config.outline_review,
+    };
     tasks.spawn(janitor.run(stop.clone()));
     // What the others write while they come to their end is told too.
     let written = CancellationToken::new();

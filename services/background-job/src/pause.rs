@@ -3,6 +3,7 @@
 use sea_orm::sea_query::Expr;
 use serde_json::json;
 
+use crate::approve;
 use crate::ending::FINISH;
 use crate::error::JobError;
 use crate::events::Kind;
@@ -52,17 +53,28 @@ pub async fn resume(store: &Store, caller: &Caller, job_id: &str) -> Result<job:
     if !paused && job.pause_requested_at.is_none() {
         return Ok(job);
     }
+    if approve::rests(&job) {
+        drop(change);
+        return approve::of_job(store, job_id).await;
+    }
     if job.pause_reason == OPERATOR && *caller != Caller::Operator {
         return Err(JobError::PausedByOperator);
     }
-    forget(&mut change);
     if paused {
-        change.set(job::Column::Status, Status::Queued.name());
-        change.event(Kind::Resumed, json!({ "percent": job.percent }));
+        go_on(&mut change, &job);
+    } else {
+        forget(&mut change);
     }
     change.call();
     change.commit().await?;
     store.job(job_id).await?.ok_or(JobError::NotFound)
+}
+
+/// A job that is paused waits for a worker again.
+pub fn go_on(change: &mut Change, job: &job::Model) {
+    forget(change);
+    change.set(job::Column::Status, Status::Queued.name());
+    change.event(Kind::Resumed, json!({ "percent": job.percent }));
 }
 
 /// Puts a job that nobody works on any more back into the queue, or to rest if that was wanted meanwhile. The caller

@@ -128,8 +128,30 @@ impl Documents {
             document_id: fence.document_id.to_owned(),
             fence: fence.fence(),
             outline: Some(outline),
+            proposed: false,
         };
         self.client.clone().put_outline(self.request(message, DEADLINE)).await.map(|_| ())
+    }
+
+    /// An outline that the customer has to approve.
+    #[tracing::instrument(skip(self, outline))]
+    pub async fn propose_outline(&self, fence: Fenced<'_>, outline: doc::Outline) -> Result<(), Status> {
+        let message = doc::PutOutlineRequest {
+            document_id: fence.document_id.to_owned(),
+            fence: fence.fence(),
+            outline: Some(outline),
+            proposed: true,
+        };
+        self.client.clone().put_outline(self.request(message, DEADLINE)).await.map(|_| ())
+    }
+
+    /// The outline that the customer has approved.
+    #[tracing::instrument(skip(self))]
+    pub async fn take_outline(&self, fence: Fenced<'_>) -> Result<doc::Outline, Status> {
+        let message =
+            doc::TakeOutlineRequest { document_id: fence.document_id.to_owned(), fence: fence.fence() };
+        let answer = self.client.clone().take_outline(self.request(message, DEADLINE)).await?;
+        Ok(answer.into_inner().outline.unwrap_or_default())
     }
 
     #[tracing::instrument(skip(self, blocks))]

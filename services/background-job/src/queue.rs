@@ -12,6 +12,7 @@ use crate::fair;
 use crate::lease::Lease;
 use crate::pause;
 use crate::retry;
+use crate::steps::review;
 use crate::store::entity::{job, lease};
 use crate::store::{Change, Status, Store};
 use crate::worker::Pace;
@@ -115,18 +116,25 @@ pub async fn claim(store: &Store, worker: &str, pace: &Pace) -> Result<Claim, Db
 
 /// Puts a job back into the queue as it is, or to rest if that was wanted: no attempt of a step is spent.
 pub async fn give_back(store: &Store, lease: &Lease) -> Result<(), Stop> {
-    give_back_with(store, lease, |_, _| {}).await
+    give_back_for(store, lease, None).await
 }
 
-/// The same, with a change of the job that belongs to it.
-pub async fn give_back_with(
-    store: &Store,
-    lease: &Lease,
-    adjust: impl FnOnce(&mut Change, &mut job::Model) + Send,
-) -> Result<(), Stop> {
+/// Lays a job to rest for a reason of its own, until that is gone. One that shall end goes back to the queue.
+pub async fn lay_to_rest(store: &Store, lease: &Lease, reason: &'static str) -> Result<(), Stop> {
+    give_back_for(store, lease, Some(reason)).await
+}
+
+async fn give_back_for(store: &Store, lease: &Lease, reason: Option<&'static str>) -> Result<(), Stop> {
     let mut change = store.change(lease).await?;
     let mut job = change.job().await?.ok_or(Stop::LeaseLost)?;
-    adjust(&mut change, &mut job);
+    // It may be gone already: the customer was faster.
+    let gone = reason == Some(review::REASON) && review::is_approved(&change, &job.id).await?;
+    let wanted = job.pause_requested_at.is_some() || job.cancel_requested_at.is_some();
+    if let (Some(reason), false) = (reason, gone || wanted) {
+        job.pause_requested_at = Some(change.at.unix_micros());
+        reason.clone_into(&mut job.pause_reason);
+        change.set(job::Column::PauseReason, reason);
+    }
     lease.release(&change.tx).await?;
     pause::lay_down(&mut change, &job);
     // The claim that comes next counts again; this one was not the job's fault.

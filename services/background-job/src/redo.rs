@@ -47,7 +47,7 @@ pub async fn take_over(change: &mut Change, failed: &job::Model) -> Result<(), D
     let mut sections = 0;
     for step in steps {
         let section = step.step_key.starts_with("section:");
-        if !section && step.step_key != "plan" {
+        if !section && !["plan", "review"].contains(&step.step_key.as_str()) {
             continue;
         }
         // The document service has it from another job: it is sent again.

@@ -4,6 +4,7 @@ pub mod finish;
 mod glyphs;
 pub mod part;
 pub mod plan;
+pub mod review;
 mod section;
 pub mod sections;
 pub mod typeset;

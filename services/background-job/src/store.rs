@@ -106,7 +106,7 @@ impl Store {
         let at = self.world.now();
         let tx = self.database.begin_write().await?;
         lease.hold(&tx).await?;
-        Ok(Change { turn: Some(turn), ..Change::new(self, tx, &lease.job_id, at) })
+        Ok(Change { _turn: Some(turn), ..Change::new(self, tx, &lease.job_id, at) })
     }
 
     /// Opens a change of a job that nobody runs, or whoever runs it: waits for the lease row, so that no
@@ -135,7 +135,7 @@ pub struct Change {
     outbox: bool,
     called: bool,
     /// Of a change under a lease: until it is committed or dropped, the others of that lease wait.
-    turn: Option<OwnedMutexGuard<()>>,
+    _turn: Option<OwnedMutexGuard<()>>,
 }
 
 impl Change {
@@ -151,7 +151,7 @@ impl Change {
             wakes: store.wakes.clone(),
             outbox: false,
             called: false,
-            turn: None,
+            _turn: None,
         }
     }
 

@@ -19,7 +19,7 @@ use crate::money::budget::Exhausted;
 use crate::money::overspent;
 use crate::queue::{self, Claim};
 use crate::retry::{self, Bound};
-use crate::steps;
+use crate::steps::{self, review};
 use crate::store::entity::job;
 
 /// Without a wake-up, a worker looks for work this often.
@@ -139,7 +139,8 @@ async fn close(
         // Of what was finished by then, nothing is delivered.
         Stop::Cancelled => ending::end(&tools.store, lease, Ending::Cancelled { pages: 0 }).await,
         Stop::GivenBack | Stop::Paused => queue::give_back(&tools.store, lease).await,
-        Stop::Budget(Exhausted::Job) => overspent::pause(&tools.store, lease).await,
+        Stop::Budget(Exhausted::Job) => queue::lay_to_rest(&tools.store, lease, overspent::REASON).await,
+        Stop::Review => queue::lay_to_rest(&tools.store, lease, review::REASON).await,
         // While everything shuts down, the other services do too: that is no fault of the step.
         Stop::Retry { .. } | Stop::Wait { .. } | Stop::Budget(_) | Stop::Database(_)
             if shutdown.is_cancelled() =>

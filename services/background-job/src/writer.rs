@@ -186,6 +186,9 @@ pub trait Writer: Send + Sync {
 pub trait Pen: Send + Sync {
     async fn plan(&self, kept: Draft, sink: &Sink) -> Result<Plan, WriteError>;
 
+    /// The plan with the chapters that the customer made of it. What cannot be written is left out.
+    async fn revise(&self, plan: &Plan, chapters: Vec<PlannedChapter>) -> Result<Plan, WriteError>;
+
     async fn write(&self, order: Order<'_>, kept: Draft, sink: &Sink) -> Result<Written, WriteError>;
 
     /// What the sections cite, in the order of first citation.

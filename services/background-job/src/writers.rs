@@ -1,6 +1,7 @@
 //! The writers that this installation has.
 
 pub mod digest;
+mod digest_plan;
 pub mod model;
 pub mod settings;
 

@@ -54,6 +54,8 @@ impl Documents {
             wished_chapters: "[]".to_owned(),
             outline: None,
             outline_job_id: None,
+            review_outline: spec.review_outline,
+            outline_review: String::new(),
             source_count: 0,
             sources_version: 0,
             capacity: None,
@@ -142,6 +144,7 @@ impl Documents {
             target_pages: spec.target_pages,
             kind: spec.kind.name().to_owned(),
             writer: spec.writer.name().to_owned(),
+            review_outline: spec.review_outline,
             ..row.clone()
         })
     }
@@ -181,5 +184,6 @@ fn spec(row: &DocumentRow) -> Result<Spec, DocumentError> {
         target_pages: row.target_pages,
         kind: kind(row)?,
         writer: writer(row)?,
+        review_outline: row.review_outline,
     })
 }

@@ -154,8 +154,11 @@ impl DocumentService for Grpc {
         request: Request<pb::GetOutlineRequest>,
     ) -> Result<Response<pb::GetOutlineResponse>, Status> {
         let user = self.user(request.metadata()).await?;
-        let (outline, written) = self.outlines.get(&user, &request.get_ref().document_id).await?;
-        Ok(Response::new(pb::GetOutlineResponse { outline: Some(convert::outline(outline, &written)) }))
+        let shown = self.outlines.get(&user, &request.get_ref().document_id).await?;
+        Ok(Response::new(pb::GetOutlineResponse {
+            outline: Some(convert::outline(shown.outline, &shown.written)),
+            awaits_approval: shown.awaits_approval,
+        }))
     }
 
     async fn set_outline(
@@ -163,8 +166,9 @@ impl DocumentService for Grpc {
         request: Request<pb::SetOutlineRequest>,
     ) -> Result<Response<pb::SetOutlineResponse>, Status> {
         let user = self.user(request.metadata()).await?;
-        let request = request.get_ref();
-        let outline = self.outlines.wish(&user, &request.document_id, &request.chapter_titles).await?;
+        let request = request.into_inner();
+        let change = convert::outline_change(request.chapter_titles, request.chapters)?;
+        let outline = self.outlines.change(&user, &request.document_id, change).await?;
         let outline = convert::outline(outline, &Default::default());
         Ok(Response::new(pb::SetOutlineResponse { outline: Some(outline) }))
     }
@@ -258,9 +262,25 @@ impl DocumentService for Grpc {
         self.service(request.metadata(), JOB)?;
         let request = request.into_inner();
         let fence = convert::fence(request.fence)?;
-        let outline = convert::new_outline(request.outline);
-        self.writing.put_outline(&request.document_id, &fence, &outline).await?;
+        let outline = convert::new_outline(request.outline.unwrap_or_default());
+        if request.proposed {
+            self.writing.propose_outline(&request.document_id, &fence, &outline).await?;
+        } else {
+            self.writing.put_outline(&request.document_id, &fence, &outline).await?;
+        }
         Ok(Response::new(pb::PutOutlineResponse {}))
+    }
+
+    async fn take_outline(
+        &self,
+        request: Request<pb::TakeOutlineRequest>,
+    ) -> Result<Response<pb::TakeOutlineResponse>, Status> {
+        self.service(request.metadata(), JOB)?;
+        let request = request.into_inner();
+        let fence = convert::fence(request.fence)?;
+        let outline = self.writing.take_outline(&request.document_id, &fence).await?;
+        let outline = convert::outline(outline, &Default::default());
+        Ok(Response::new(pb::TakeOutlineResponse { outline: Some(outline) }))
     }
 
     async fn put_section(

@@ -14,6 +14,7 @@ mod grpc;
 mod id;
 mod orders;
 mod outline;
+mod outline_review;
 mod page_count;
 mod page_token;
 pub mod reader;

@@ -8,12 +8,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::documents::{draft, owned, status};
 use crate::error::DocumentError;
+use crate::outline_review;
 use crate::status::Status;
 use crate::store::{DocumentRow, SectionRow, Store};
 use crate::text_rule;
 
-const MAX_CHAPTERS: usize = 60;
-const MAX_TITLE: usize = 200;
+pub const MAX_CHAPTERS: usize = 60;
+pub const MAX_TITLE: usize = 200;
 const MAX_KEY: usize = 40;
 
 /// Chapters and their sections, in order.
@@ -34,6 +35,20 @@ pub struct SectionTitle {
     pub key: String,
     /// Empty: the text stands directly below the chapter's heading.
     pub title: String,
+    /// What it covers and its neighbours do not, in one sentence; may be empty.
+    #[serde(default)]
+    pub brief: String,
+    /// Words that it should have; 0: as many as every other section.
+    #[serde(default)]
+    pub words: u32,
+}
+
+/// What an owner sees.
+pub struct Shown {
+    pub outline: Outline,
+    /// The keys of the sections whose text is stored.
+    pub written: HashSet<String>,
+    pub awaits_approval: bool,
 }
 
 /// What an owner sees and decides about the outline.
@@ -43,14 +58,15 @@ pub struct Outlines {
 }
 
 impl Outlines {
-    /// The outline that is written, with the keys of the sections whose text is stored; before there is one,
-    /// the chapters that the customer wishes.
-    pub async fn get(&self, user_id: &str, id: &str) -> Result<(Outline, HashSet<String>), DocumentError> {
+    /// The outline that is written; before there is one, the chapters that the customer wishes.
+    pub async fn get(&self, user_id: &str, id: &str) -> Result<Shown, DocumentError> {
         let row = owned(&self.store, user_id, id).await?;
-        match written(&row)? {
-            Some(outline) => Ok((outline, self.store.written_keys(id).await?.into_iter().collect())),
-            None => Ok((of_titles(wished(&row)?), HashSet::new())),
-        }
+        let awaits_approval = outline_review::awaits_approval(&row)?;
+        let (outline, written) = match written(&row)? {
+            Some(outline) => (outline, self.store.written_keys(id).await?.into_iter().collect()),
+            None => (of_titles(wished(&row)?), HashSet::new()),
+        };
+        Ok(Shown { outline, written, awaits_approval })
     }
 
     /// Sets the chapters that the customer wishes; none: the writer chooses.
@@ -175,8 +191,12 @@ mod tests {
 
     fn outline(sections: &[(&str, &str)]) -> Outline {
         let sections = sections.iter();
-        let sections =
-            sections.map(|(key, title)| SectionTitle { key: (*key).to_owned(), title: (*title).to_owned() });
+        let sections = sections.map(|(key, title)| SectionTitle {
+            key: (*key).to_owned(),
+            title: (*title).to_owned(),
+            brief: String::new(),
+            words: 0,
+        });
         Outline { chapters: vec![Chapter { title: "One".to_owned(), sections: sections.collect() }] }
     }
 

@@ -76,6 +76,7 @@ pub struct Asked {
     /// `Some(None)`: a value that is no kind.
     pub kind: Option<Option<Kind>>,
     pub writer: Option<String>,
+    pub review_outline: Option<bool>,
 }
 
 /// A description that keeps every rule.
@@ -87,6 +88,7 @@ pub struct Spec {
     pub target_pages: i32,
     pub kind: Kind,
     pub writer: Writer,
+    pub review_outline: bool,
 }
 
 impl SpecRules {
@@ -110,6 +112,7 @@ impl SpecRules {
             target_pages: self.pages.default_for(kind).get(),
             kind,
             writer: self.default_writer,
+            review_outline: false,
         };
         Ok(merge(asked, usual))
     }
@@ -180,6 +183,9 @@ fn merge(asked: &Asked, mut spec: Spec) -> Spec {
     if let Some(writer) = asked.writer.as_deref().and_then(Writer::parse) {
         spec.writer = writer;
     }
+    if let Some(review_outline) = asked.review_outline {
+        spec.review_outline = review_outline;
+    }
     spec
 }
 
@@ -211,6 +217,7 @@ mod tests {
                 target_pages: 50,
                 kind: Kind::Document,
                 writer: Writer::Digest,
+                review_outline: false,
             }
         );
         let section = Asked { kind: Some(Some(Kind::Section)), ..titled() };
@@ -226,6 +233,7 @@ mod tests {
             target_pages: Some(2),
             kind: Some(None),
             writer: Some("openai".to_owned()),
+            review_outline: None,
         };
         let violations = rules().create(&asked).unwrap_err();
         let fields: Vec<&str> = violations.iter().map(|violation| violation.field.as_str()).collect();

@@ -23,6 +23,11 @@ pub use entity::export::Model as ExportRow;
 pub use entity::section::Model as SectionRow;
 pub use entity::source::Model as SourceRow;
 
+/// An outline that the customer has to approve.
+pub const WAITING: &str = "waiting";
+/// One that the job has taken since.
+pub const TAKEN: &str = "taken";
+
 /// The store of one process. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Store {
@@ -100,7 +105,8 @@ impl Store {
             .col_expr(document::Column::Language, Expr::value(row.language.as_str()))
             .col_expr(document::Column::TargetPages, Expr::value(row.target_pages))
             .col_expr(document::Column::Kind, Expr::value(row.kind.as_str()))
-            .col_expr(document::Column::Writer, Expr::value(row.writer.as_str()));
+            .col_expr(document::Column::Writer, Expr::value(row.writer.as_str()))
+            .col_expr(document::Column::ReviewOutline, Expr::value(row.review_outline));
         Ok(update.exec(self.database.reader()).await?.rows_affected == 1)
     }
 
@@ -115,6 +121,21 @@ impl Store {
         let update = change(id, &[Status::Draft], now)
             .filter(document::Column::UserId.eq(user_id))
             .col_expr(document::Column::WishedChapters, Expr::value(chapters));
+        Ok(update.exec(self.database.reader()).await?.rows_affected == 1)
+    }
+
+    /// Puts an edited outline, as JSON, in place of the proposed one. False: not that user's, or it waits for nobody.
+    pub async fn edit_outline(
+        &self,
+        user_id: &str,
+        id: &str,
+        outline: &str,
+        now: Timestamp,
+    ) -> Result<bool, DbErr> {
+        let update = change(id, &Status::ACTIVE, now)
+            .filter(document::Column::UserId.eq(user_id))
+            .filter(document::Column::OutlineReview.eq(WAITING))
+            .col_expr(document::Column::Outline, Expr::value(outline));
         Ok(update.exec(self.database.reader()).await?.rows_affected == 1)
     }
 

@@ -11,7 +11,7 @@ use crate::files::Files;
 use crate::id::is_id;
 use crate::outline::{Outline, wished, written};
 use crate::status::Status;
-use crate::store::{DocumentRow, SectionRow, SourceRow, Store};
+use crate::store::{DocumentRow, SectionRow, SourceRow, Store, WAITING};
 use crate::store::{exports as export_rows, find, writing as rows};
 use crate::text_rule;
 
@@ -110,8 +110,52 @@ impl Writing {
         let earlier = if same_job { written(&row)? } else { None };
         let kept = earlier.map(|earlier| outline.common_keys(&earlier)).unwrap_or_default();
         rows::keep_sections(&transaction, id, kept).await?;
-        rows::set_outline(&transaction, id, &serde_json::to_string(outline)?, &fence.job_id).await?;
+        rows::set_outline(&transaction, id, (&serde_json::to_string(outline)?, ""), &fence.job_id).await?;
         Ok(transaction.commit().await?)
+    }
+
+    /// Shows an outline to the customer, who has to approve it. One that this job has shown already stays as the
+    /// customer has changed it.
+    ///
+    /// # Errors
+    /// As [`Self::put_outline`].
+    pub async fn propose_outline(
+        &self,
+        id: &str,
+        fence: &Fence,
+        outline: &Outline,
+    ) -> Result<(), DocumentError> {
+        let violations = outline.violations();
+        let (transaction, row) = self.open(id, fence).await?;
+        being_written(&row)?;
+        if !violations.is_empty() {
+            return Err(DocumentError::Invalid(violations));
+        }
+        let shown =
+            row.outline_job_id.as_deref() == Some(fence.job_id.as_str()) && !row.outline_review.is_empty();
+        if !shown {
+            let json = serde_json::to_string(outline)?;
+            rows::keep_sections(&transaction, id, Vec::new()).await?;
+            rows::set_outline(&transaction, id, (&json, WAITING), &fence.job_id).await?;
+        }
+        Ok(transaction.commit().await?)
+    }
+
+    /// The outline that the customer has approved, as it stands. From now on it can no longer be changed. Taking it again
+    /// gives the same.
+    ///
+    /// # Errors
+    /// Fenced; not being written; this job has proposed none.
+    pub async fn take_outline(&self, id: &str, fence: &Fence) -> Result<Outline, DocumentError> {
+        let (transaction, row) = self.open(id, fence).await?;
+        being_written(&row)?;
+        let own = row.outline_job_id.as_deref() == Some(fence.job_id.as_str());
+        let outline = written(&row)?.filter(|_| own);
+        let refused = "this job has proposed no outline";
+        let outline = outline.ok_or(DocumentError::State { status: status(&row)?, refused })?;
+        rows::take_outline(&transaction, id).await?;
+        transaction.commit().await?;
+        Ok(outline)
     }
 
     /// Stores a section, in place of one with the same key.

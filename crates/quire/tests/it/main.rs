@@ -19,6 +19,7 @@ mod lying_redis;
 mod mailbox;
 mod model;
 mod outage;
+mod outline;
 mod pages;
 mod provider;
 mod raw_body;

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use quire_manuscript::Book;
 use quire_proto::document::v1::DocumentStatus;
 
-use super::{finish, plan, sections, typeset};
+use super::{finish, plan, review, sections, typeset};
 use crate::attempt::{Attempt, Desk};
 use crate::chunks;
 use crate::ending::{self, Ending, FINISH};
@@ -35,7 +35,10 @@ pub async fn run(attempt: &Attempt<'_>) -> Result<(), Stop> {
     if job.refunded_at.is_some() {
         return Err(Stop::Cancelled);
     }
-    let plan = plan::stored(attempt).await?.ok_or(Stop::Cancelled)?;
+    let plan = match review::stored(attempt).await? {
+        Some(plan) => plan,
+        None => plan::stored(attempt).await?.ok_or(Stop::Cancelled)?,
+    };
     let finished = sections::finished(attempt, &plan).await?;
     if finished.is_empty() {
         return Err(Stop::Cancelled);

@@ -12,7 +12,7 @@ use crate::retry::classify;
 use crate::store::entity::job;
 use crate::writer::{Draft, Plan};
 
-const KEY: &str = "plan";
+pub const KEY: &str = "plan";
 
 /// The plan, made now or before.
 ///
@@ -32,7 +32,7 @@ pub async fn run(attempt: &Attempt<'_>, desk: &Desk) -> Result<Plan, Stop> {
             WRITTEN => {
                 let plan: Plan = read(content)?;
                 step.content = kept.content;
-                store(attempt, step, &plan).await?;
+                store(attempt, desk, step, &plan).await?;
                 return Ok(plan);
             }
             DRAFTED => draft = read(content)?,
@@ -56,7 +56,7 @@ pub async fn run(attempt: &Attempt<'_>, desk: &Desk) -> Result<Plan, Stop> {
     change.checkpoint(step.clone()).await?;
     change.commit().await?;
     attempt.reach("job.step.plan.written");
-    store(attempt, step, &plan).await?;
+    store(attempt, desk, step, &plan).await?;
     Ok(plan)
 }
 
@@ -73,10 +73,15 @@ pub async fn stored(attempt: &Attempt<'_>) -> Result<Option<Plan>, Stop> {
 /// Hands the outline to the document service, and closes the step.
 async fn store(
     attempt: &Attempt<'_>,
+    desk: &Desk,
     mut step: crate::store::entity::step::Model,
     plan: &Plan,
 ) -> Result<(), Stop> {
-    let sent = attempt.documents().put_outline(attempt.fence(), outline(plan)).await;
+    let documents = attempt.documents();
+    let sent = match desk.review_outline {
+        true => documents.propose_outline(attempt.fence(), outline(plan)).await,
+        false => documents.put_outline(attempt.fence(), outline(plan)).await,
+    };
     sent.map_err(|status| classify("document.PutOutline", &status))?;
     attempt.reach("job.step.plan.sent");
     let sections = plan.sections().count();
@@ -94,7 +99,8 @@ async fn store(
     Ok(())
 }
 
-fn outline(plan: &Plan) -> doc::Outline {
+/// What the document service is told of a plan.
+pub fn outline(plan: &Plan) -> doc::Outline {
     let chapters = plan.chapters.iter().map(|chapter| doc::OutlineChapter {
         title: chapter.title.clone(),
         sections: chapter
@@ -104,6 +110,8 @@ fn outline(plan: &Plan) -> doc::Outline {
                 key: section.key.clone(),
                 title: section.title.clone().unwrap_or_else(|| chapter.title.clone()),
                 written: false,
+                brief: section.brief.clone(),
+                words: section.words,
             })
             .collect(),
     });

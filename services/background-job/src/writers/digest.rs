@@ -7,6 +7,7 @@ use quire_digest::{Assignment, Corpus, DigestError, PageMetrics, PlanRequest};
 use quire_manuscript::{Reference, section_to_markdown};
 use serde::{Deserialize, Serialize};
 
+use super::digest_plan;
 use crate::peers::SourceText;
 use crate::writer::{
     Draft, Order, Pen, Plan, PlannedChapter, PlannedSection, Sink, Task, Usage, WriteError, Writer, Written,
@@ -41,9 +42,9 @@ struct DigestPen {
 
 /// What the plan step leaves for the sections.
 #[derive(Serialize, Deserialize)]
-struct State {
-    plan: quire_digest::Plan,
-    assignment: Assignment,
+pub struct State {
+    pub plan: quire_digest::Plan,
+    pub assignment: Assignment,
 }
 
 struct Ready {
@@ -87,6 +88,25 @@ impl Pen for DigestPen {
             state: serde_json::to_value(&state).expect("plain data"),
             usage: Usage::default(),
         })
+    }
+
+    async fn revise(&self, plan: &Plan, chapters: Vec<PlannedChapter>) -> Result<Plan, WriteError> {
+        if chapters == plan.chapters {
+            return Ok(plan.clone());
+        }
+        let state = State::deserialize(&plan.state)
+            .map_err(|_| WriteError::failed("poison", "the stored plan cannot be read"))?;
+        let corpus = self.corpus.clone();
+        let (chapters, state) = blocking(move || digest_plan::revise(&corpus, &state.plan, chapters))
+            .await?
+            .ok_or_else(|| {
+                WriteError::failed(
+                    "nothing_to_quote",
+                    "the sources have nothing for any section of the outline",
+                )
+            })?;
+        let state = serde_json::to_value(&state).expect("plain data");
+        Ok(Plan { chapters, state, usage: plan.usage })
     }
 
     async fn write(&self, order: Order<'_>, _kept: Draft, sink: &Sink) -> Result<Written, WriteError> {

@@ -30,7 +30,7 @@ use endings::{ends_whole, whole_sentences};
 use passages::Passages;
 
 use super::settings::{ModelConfig, ModelSettings};
-use crate::writer::{Draft, Order, Pen, Plan, Sink, Task, WriteError, Writer, Written};
+use crate::writer::{Draft, Order, Pen, Plan, PlannedChapter, Sink, Task, WriteError, Writer, Written};
 
 /// Passages shown for a section.
 const SECTION_PASSAGES: usize = 12;
@@ -74,6 +74,10 @@ struct ModelPen {
 impl Pen for ModelPen {
     async fn plan(&self, kept: Draft, sink: &Sink) -> Result<Plan, WriteError> {
         self.make_plan(kept, sink).await
+    }
+
+    async fn revise(&self, plan: &Plan, chapters: Vec<PlannedChapter>) -> Result<Plan, WriteError> {
+        Ok(self.revised(plan, chapters))
     }
 
     async fn write(&self, order: Order<'_>, mut kept: Draft, sink: &Sink) -> Result<Written, WriteError> {

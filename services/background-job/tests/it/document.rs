@@ -26,6 +26,9 @@ pub struct Told {
     /// Those that came too late: another job had ended the document.
     pub attached_late: Vec<String>,
     pub outlines: Vec<pb::Outline>,
+    /// How often an outline was proposed, and taken.
+    pub proposed: usize,
+    pub taken: usize,
     pub sections: Vec<Sent>,
     pub exports: Vec<(pb::ExportFormat, Vec<u8>)>,
     pub reports: Vec<(pb::DocumentStatus, i32, String)>,
@@ -46,6 +49,8 @@ pub struct FakeDocument {
     pub refuse_completion: Arc<Mutex<VecDeque<Status>>>,
     /// The same for reports that a part is delivered.
     pub refuse_parts: Arc<Mutex<VecDeque<Status>>>,
+    /// What the customer made of the proposed outline.
+    pub edited: Arc<Mutex<Option<pb::Outline>>>,
     /// Whether another job has ended the document.
     pub ended: Arc<Mutex<bool>>,
     /// Changes with each report.
@@ -61,6 +66,7 @@ impl FakeDocument {
             refuse_sections: Arc::default(),
             refuse_completion: Arc::default(),
             refuse_parts: Arc::default(),
+            edited: Arc::default(),
             ended: Arc::default(),
             reports: watch::Sender::new(0),
         }
@@ -132,6 +138,9 @@ impl DocumentService for FakeDocument {
             told.attached_late.push(request.job_id);
             return Err(Status::already_exists("the document has another job"));
         }
+        if let Some(document) = &mut self.brief.lock().unwrap().document {
+            document.job_id.clone_from(&request.job_id);
+        }
         told.attached.push(request.job_id);
         Ok(Response::new(pb::AttachJobResponse {}))
     }
@@ -156,8 +165,21 @@ impl DocumentService for FakeDocument {
     ) -> Result<Response<pb::PutOutlineResponse>, Status> {
         let request = request.into_inner();
         self.pass(request.fence)?;
-        self.told.lock().unwrap().outlines.push(request.outline.unwrap_or_default());
+        let mut told = self.told.lock().unwrap();
+        told.proposed += usize::from(request.proposed);
+        told.outlines.push(request.outline.unwrap_or_default());
         Ok(Response::new(pb::PutOutlineResponse {}))
+    }
+
+    async fn take_outline(
+        &self,
+        request: Request<pb::TakeOutlineRequest>,
+    ) -> Result<Response<pb::TakeOutlineResponse>, Status> {
+        self.pass(request.into_inner().fence)?;
+        let mut told = self.told.lock().unwrap();
+        told.taken += 1;
+        let outline = self.edited.lock().unwrap().clone().or_else(|| told.outlines.last().cloned());
+        Ok(Response::new(pb::TakeOutlineResponse { outline }))
     }
 
     async fn put_section(

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use quire_background_job::Parts;
 use quire_clock::{FailPoints, World};
+use quire_fault::Fault;
 use quire_identity::Gatekeeper;
 use quire_proto::job::v1 as pb;
 use quire_proto::payment::v1::JobOutcome;
@@ -21,12 +22,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::model::{FakeModel, KEYS, Reply, willing};
 use crate::press::FixedPress;
+use crate::reviews::approve;
 use crate::stage::{DOCUMENT, Directions, ORDER, OWNER, Service, Stage, assert_whole};
 
 quire_testkit::on_both_databases!(
     a_paid_job_survives_a_kill_at_every_place,
     a_part_survives_a_kill_at_every_place,
     a_cancellation_before_the_start_survives_a_kill_at_every_place,
+    a_review_survives_a_kill_at_every_place,
 );
 
 /// What the process that plays the service must know.
@@ -44,6 +47,8 @@ enum Journey {
     Part,
     /// It is cancelled before anything is written.
     Nothing,
+    /// It is delivered with an outline that its customer has approved.
+    Reviewed,
 }
 
 impl Journey {
@@ -56,6 +61,8 @@ impl Journey {
         // The part that is cancelled is the first half.
         let mut stage = if self == Self::Part { stage.in_order() } else { stage };
         stage.press = self.press();
+        let review = self == Self::Reviewed;
+        stage.document.brief.lock().unwrap().document.as_mut().unwrap().review_outline = review;
         stage
     }
 
@@ -69,7 +76,7 @@ impl Journey {
 
     fn outcome(self) -> (JobOutcome, i32) {
         match self {
-            Self::Paid => (JobOutcome::Delivered, 6),
+            Self::Paid | Self::Reviewed => (JobOutcome::Delivered, 6),
             Self::Part => (JobOutcome::Cancelled, 2),
             Self::Nothing => (JobOutcome::Cancelled, 0),
         }
@@ -85,7 +92,11 @@ impl Journey {
             "job.step.plan.",
             "job.step.section.",
         ];
-        let own = |point: &&str| self == Self::Paid || !shared.iter().any(|prefix| point.starts_with(prefix));
+        let own = |point: &&str| match self {
+            Self::Paid => true,
+            Self::Reviewed => point.contains(".review."),
+            Self::Part | Self::Nothing => !shared.iter().any(|prefix| point.starts_with(prefix)),
+        };
         points.into_iter().filter(own).collect()
     }
 
@@ -95,7 +106,14 @@ impl Journey {
         if self == Self::Part {
             stage.model.as_ref().unwrap().was_asked("2.1").await;
         }
-        if self != Self::Paid {
+        if self == Self::Reviewed {
+            while let Err(status) = approve(service, OWNER).await {
+                if Fault::from(&status).reason != "OUTLINE_NOT_READY" {
+                    return;
+                }
+            }
+        }
+        if matches!(self, Self::Part | Self::Nothing) {
             let request = service.as_user(OWNER, pb::CancelJobRequest { job_id: job.job_id });
             let _ = service.client.cancel_job(request).await;
         }
@@ -148,7 +166,8 @@ async fn kill_everywhere(journey: Journey, backend: Backend, last: &[&'static st
 async fn check(journey: Journey, stage: &Stage, service: &mut Service, place: &str) {
     let job_id = service.order_job().await.job_id;
     let events = service.events(&job_id, 0).await;
-    let last = if journey == Journey::Paid { "completed" } else { "cancelled" };
+    let delivered = matches!(journey, Journey::Paid | Journey::Reviewed);
+    let last = if delivered { "completed" } else { "cancelled" };
     assert_whole(&events, 1, last);
     let (outcome, pages) = journey.outcome();
     for settled in stage.payment.wait_settled(1).await {
@@ -160,12 +179,12 @@ async fn check(journey: Journey, stage: &Stage, service: &mut Service, place: &s
     let model = stage.model.as_ref().unwrap();
     let calls: usize = ["outline"].iter().chain(&KEYS).map(|asked| model.calls(asked)).sum();
     let needed = match journey {
-        Journey::Paid => 5,
+        Journey::Paid | Journey::Reviewed => 5,
         Journey::Part => 4,
         Journey::Nothing => 0,
     };
     // What was under way at the end of the process.
-    let lost = if journey == Journey::Paid { KEYS.len() } else { 1 };
+    let lost = if delivered { KEYS.len() } else { 1 };
     assert!((needed..=needed + lost).contains(&calls), "{calls} calls after {place}");
     let told = stage.document.told.lock().unwrap();
     assert_eq!(told.fenced, 0, "{place}");
@@ -234,6 +253,17 @@ async fn a_part_survives_a_kill_at_every_place(backend: Backend) {
         "job.step.typeset.stored",
     ];
     kill_everywhere(Journey::Part, backend, &["job.outbox.settled"], &expected).await;
+}
+
+async fn a_review_survives_a_kill_at_every_place(backend: Backend) {
+    let expected = [
+        "job.review.before_commit",
+        "job.review.committed",
+        "job.step.review.sent",
+        "job.step.review.stored",
+        "job.step.review.taken",
+    ];
+    kill_everywhere(Journey::Reviewed, backend, &["job.outbox.settled"], &expected).await;
 }
 
 async fn a_cancellation_before_the_start_survives_a_kill_at_every_place(backend: Backend) {

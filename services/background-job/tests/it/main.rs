@@ -23,6 +23,7 @@ mod planning;
 mod press;
 mod provider_limits;
 mod retries;
+mod reviews;
 mod revocations;
 mod stage;
 mod starting;

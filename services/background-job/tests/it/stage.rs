@@ -72,6 +72,7 @@ impl Directions {
             jobs_global: 0,
             sections_at_once: self.sections_at_once,
             events_retention: Duration::from_secs(3600),
+            outline_review: Duration::from_secs(3600),
             lease: Duration::from_secs(30),
             drain: Duration::from_secs(5),
             retry_base: Duration::from_millis(2),

@@ -13,6 +13,7 @@ use crate::documents;
 use crate::error::DocumentError;
 use crate::exports::{Described, Format};
 use crate::outline::{Chapter, Outline, SectionTitle};
+use crate::outline_review::Change;
 use crate::sources::SourcePage;
 use crate::spec::{Asked, Kind};
 use crate::status::Status;
@@ -34,6 +35,7 @@ pub fn asked(spec: Option<pb::DocumentSpec>) -> Asked {
         target_pages: spec.target_pages,
         kind,
         writer: spec.writer,
+        review_outline: spec.review_outline,
     }
 }
 
@@ -66,6 +68,7 @@ pub fn document(row: &DocumentRow) -> Result<pb::Document, DocumentError> {
         failure: row.failure.clone(),
         created_at: moment(row.created_at),
         updated_at: moment(row.updated_at),
+        review_outline: row.review_outline,
     })
 }
 
@@ -92,6 +95,8 @@ pub fn outline(outline: Outline, written: &HashSet<String>) -> pb::Outline {
         written: written.contains(&section.key),
         key: section.key,
         title: section.title,
+        brief: section.brief,
+        words: section.words,
     };
     let chapter = |chapter: Chapter| pb::OutlineChapter {
         title: chapter.title,
@@ -100,13 +105,30 @@ pub fn outline(outline: Outline, written: &HashSet<String>) -> pb::Outline {
     pb::Outline { chapters: outline.chapters.into_iter().map(chapter).collect() }
 }
 
-pub fn new_outline(outline: Option<pb::Outline>) -> Outline {
-    let section = |section: pb::OutlineSection| SectionTitle { key: section.key, title: section.title };
+pub fn new_outline(outline: pb::Outline) -> Outline {
+    let section = |section: pb::OutlineSection| SectionTitle {
+        key: section.key,
+        title: section.title,
+        brief: section.brief,
+        words: section.words,
+    };
     let chapter = |chapter: pb::OutlineChapter| Chapter {
         title: chapter.title,
         sections: chapter.sections.into_iter().map(section).collect(),
     };
-    Outline { chapters: outline.unwrap_or_default().chapters.into_iter().map(chapter).collect() }
+    Outline { chapters: outline.chapters.into_iter().map(chapter).collect() }
+}
+
+/// Titles of chapters, or chapters with their sections.
+pub fn outline_change(titles: Vec<String>, chapters: Vec<pb::OutlineChapter>) -> Result<Change, Fault> {
+    match (titles.is_empty(), chapters.is_empty()) {
+        (_, true) => Ok(Change::Wish(titles)),
+        (true, false) => Ok(Change::Edit(new_outline(pb::Outline { chapters }))),
+        (false, false) => {
+            let rule = Rule::Value("give chapter_titles or chapters, not both".to_owned());
+            Err(Fault::invalid_field("chapters", rule))
+        }
+    }
 }
 
 pub fn section((title, row): (String, SectionRow)) -> pb::Section {

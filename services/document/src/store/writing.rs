@@ -5,7 +5,7 @@ use sea_orm::sea_query::{Expr, OnConflict};
 use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel, QueryFilter, QuerySelect};
 
 use super::entity::{document, section};
-use super::{SectionRow, Store, change};
+use super::{SectionRow, Store, TAKEN, WAITING, change};
 use crate::status::Status;
 
 impl Store {
@@ -55,17 +55,27 @@ pub async fn pass_fence(
     Ok(update.exec(connection).await?.rows_affected == 1)
 }
 
-/// Writes the outline, as JSON, behind the fence.
+/// Writes the outline, as JSON, and where its review stands, behind the fence.
 pub async fn set_outline(
     connection: &impl ConnectionTrait,
     document_id: &str,
-    outline: &str,
+    (outline, review): (&str, &str),
     job_id: &str,
 ) -> Result<(), DbErr> {
     let update = document::Entity::update_many()
         .filter(document::Column::Id.eq(document_id))
         .col_expr(document::Column::Outline, Expr::value(outline))
+        .col_expr(document::Column::OutlineReview, Expr::value(review))
         .col_expr(document::Column::OutlineJobId, Expr::value(job_id));
+    update.exec(connection).await.map(|_| ())
+}
+
+/// The outline that waited for the customer is the job's from now on, behind the fence.
+pub async fn take_outline(connection: &impl ConnectionTrait, document_id: &str) -> Result<(), DbErr> {
+    let update = document::Entity::update_many()
+        .filter(document::Column::Id.eq(document_id))
+        .filter(document::Column::OutlineReview.eq(WAITING))
+        .col_expr(document::Column::OutlineReview, Expr::value(TAKEN));
     update.exec(connection).await.map(|_| ())
 }
 

@@ -81,6 +81,7 @@ async fn all_violations_come_at_once_in_field_order(backend: Backend) {
         target_pages: Some(0),
         kind: Some(77),
         writer: Some("openai".to_owned()),
+        ..Default::default()
     };
     let outcome = house.create("ada", spec).await;
     assert_eq!(outcome.as_ref().unwrap_err().code(), Code::InvalidArgument);
@@ -128,7 +129,8 @@ async fn control_characters_are_refused(backend: Backend) {
     let refused = violations(house.upload(&document.id, "no\0tes.txt", b"Paper.").await);
     assert_eq!(refused, ["file: Value error, control characters are not accepted"]);
     let chapter_titles = vec!["Rags\0".to_owned()];
-    let message = pb::SetOutlineRequest { document_id: document.id.clone(), chapter_titles };
+    let message =
+        pb::SetOutlineRequest { document_id: document.id.clone(), chapter_titles, ..Default::default() };
     let refused = violations(house.client.clone().set_outline(house.user("ada", message)).await);
     assert_eq!(refused, ["chapter_titles.0: Value error, control characters are not accepted"]);
 }

@@ -30,7 +30,7 @@ fn outline(chapters: &[(&str, &[(&str, &str)])]) -> pb::Outline {
     let section = |(key, title): &(&str, &str)| pb::OutlineSection {
         key: (*key).to_owned(),
         title: (*title).to_owned(),
-        written: false,
+        ..Default::default()
     };
     let chapter = |(title, sections): &(&str, &[(&str, &str)])| pb::OutlineChapter {
         title: (*title).to_owned(),
@@ -40,8 +40,12 @@ fn outline(chapters: &[(&str, &[(&str, &str)])]) -> pb::Outline {
 }
 
 async fn put_outline(house: &House, id: &str, fence: pb::Fence, outline: pb::Outline) -> Result<(), Status> {
-    let message =
-        pb::PutOutlineRequest { document_id: id.to_owned(), fence: Some(fence), outline: Some(outline) };
+    let message = pb::PutOutlineRequest {
+        document_id: id.to_owned(),
+        fence: Some(fence),
+        outline: Some(outline),
+        proposed: false,
+    };
     house.client.clone().put_outline(house.job(message)).await.map(|_| ())
 }
 
@@ -253,7 +257,8 @@ async fn wished_chapters_are_shown_until_an_outline_is_written(backend: Backend)
     let document = house.draft(12).await;
     let id = &document.id;
     let wish = |titles: Vec<String>| {
-        let message = pb::SetOutlineRequest { document_id: id.clone(), chapter_titles: titles };
+        let message =
+            pb::SetOutlineRequest { document_id: id.clone(), chapter_titles: titles, ..Default::default() };
         let request = house.user("ada", message);
         let mut client = house.client.clone();
         async move { client.set_outline(request).await }

@@ -7,4 +7,5 @@ mod doors;
 mod exports;
 mod flow;
 mod house;
+mod reviews;
 mod sources;

@@ -20,10 +20,12 @@ pub enum Journey {
     Failed,
     /// The customer ends the job: what is finished is delivered, the rest is refunded.
     Cancelled,
+    /// The document is delivered with the outline that the customer has approved.
+    Reviewed,
 }
 
 impl Journey {
-    pub const ALL: [Self; 3] = [Self::Delivered, Self::Failed, Self::Cancelled];
+    pub const ALL: [Self; 4] = [Self::Delivered, Self::Failed, Self::Cancelled, Self::Reviewed];
 
     /// Title, writer and pages of the document.
     pub fn order(self) -> (&'static str, &'static str, i32) {
@@ -32,6 +34,7 @@ impl Journey {
             Self::Failed => (model::FAILS, "openai", 4),
             // More than one section fills.
             Self::Cancelled => (model::NEVER_ENDS, "openai", 20),
+            Self::Reviewed => ("Keeping paper", "digest", 4),
         }
     }
 
@@ -40,13 +43,14 @@ impl Journey {
             Self::Delivered => "delivered",
             Self::Failed => "failed",
             Self::Cancelled => "cancelled",
+            Self::Reviewed => "reviewed",
         }
     }
 
     /// The order's last status.
     pub fn ends_as(self) -> &'static str {
         match self {
-            Self::Delivered | Self::Cancelled => "delivered",
+            Self::Delivered | Self::Cancelled | Self::Reviewed => "delivered",
             Self::Failed => "refunded",
         }
     }
@@ -71,6 +75,9 @@ impl Walk<'_> {
         self.till.pay(&text(&order["checkout_url"])).await;
         if journey == Journey::Cancelled {
             self.cancel().await;
+        }
+        if journey == Journey::Reviewed {
+            self.review().await;
         }
         let order_id = text(&order["id"]);
         let settled = format!("the order is settled as {}", journey.name());
@@ -99,6 +106,27 @@ impl Walk<'_> {
         })
         .await;
         self.ask(Method::POST, &format!("/jobs/{job}/cancel"), None).await.with_status(200);
+    }
+
+    /// Changes the outline that is proposed, and approves it.
+    async fn review(&self) {
+        let path = format!("/documents/{}/outline", self.document);
+        let proposed = eventually("an outline is proposed", || async {
+            let outline = self.ask(Method::GET, &path, None).await.with_status(200).json();
+            (outline["awaits_approval"] == true).then_some(outline)
+        })
+        .await;
+        let mut chapters = proposed["chapters"].clone();
+        chapters[0]["title"] = json!("As I like it");
+        let edited = json!({ "chapters": chapters });
+        self.ask(Method::PUT, &path, Some(&edited)).await.with_status(200);
+        self.ask(Method::POST, &format!("{path}/approve"), None).await.with_status(200);
+        let written = eventually("the outline is written", || async {
+            let outline = self.ask(Method::GET, &path, None).await.with_status(200).json();
+            (outline["awaits_approval"] == false).then_some(outline)
+        })
+        .await;
+        assert_eq!(written["chapters"][0]["title"], "As I like it");
     }
 
     /// The first answer that is one: not a broken connection, nor that some part is away.

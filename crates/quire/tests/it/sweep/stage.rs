@@ -42,7 +42,9 @@ impl Stage {
         let mut documents = HashMap::new();
         for journey in Journey::ALL {
             let (title, writer, pages) = journey.order();
-            let spec = json!({ "title": title, "writer": writer, "target_pages": pages });
+            let review = journey == Journey::Reviewed;
+            let spec =
+                json!({ "title": title, "writer": writer, "target_pages": pages, "review_outline": review });
             let document = ada.create_document(&spec).await;
             ada.upload_sample(&document, crate::samples::TEXT).await;
             documents.insert(journey, document);

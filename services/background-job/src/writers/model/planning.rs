@@ -71,6 +71,20 @@ impl ModelPen {
         Ok(plan)
     }
 
+    /// The words of the document stay; a new section gets as many as the others have on average.
+    pub(super) fn revised(&self, plan: &Plan, mut chapters: Vec<PlannedChapter>) -> Plan {
+        let sections = || chapters.iter().flat_map(|chapter| &chapter.sections);
+        let known: Vec<u32> = sections().map(|section| section.words).filter(|words| *words > 0).collect();
+        let mean = known.iter().sum::<u32>() / u32::try_from(known.len()).unwrap_or(u32::MAX).max(1);
+        let wanted: Vec<u32> =
+            sections().map(|section| if section.words > 0 { section.words } else { mean.max(1) }).collect();
+        let mut shares = sizes::shares(sizes::body_words(self.task.pages), &wanted).into_iter();
+        for section in chapters.iter_mut().flat_map(|chapter| &mut chapter.sections) {
+            section.words = shares.next().unwrap_or_default().max(sizes::LEAST_SECTION_WORDS);
+        }
+        Plan { chapters, state: plan.state.clone(), usage: plan.usage }
+    }
+
     fn query(&self) -> String {
         format!("{} {} {}", self.task.title, self.task.topic, self.task.chapter_titles.join(" "))
     }

@@ -7,7 +7,7 @@ const FIXED_PAGES: u32 = 3;
 /// Models write sections of this length well.
 const SECTION_WORDS: u32 = 700;
 /// A section is never planned shorter.
-const LEAST_SECTION_WORDS: u32 = 80;
+pub const LEAST_SECTION_WORDS: u32 = 80;
 /// A longer document is planned in two levels. Up to here it has some seventy sections; with a sentence for each, their
 /// outline takes about 3000 tokens, which an answer of 4096 has room for.
 const LONGEST_IN_ONE: u32 = 120;

@@ -23,6 +23,9 @@ pub struct Model {
     pub wished_chapters: String,
     pub outline: Option<String>,
     pub outline_job_id: Option<String>,
+    pub review_outline: bool,
+    /// Empty, `waiting` for the customer or `taken` by the job.
+    pub outline_review: String,
     pub source_count: i32,
     pub sources_version: i64,
     pub capacity: Option<i32>,
