@@ -77,6 +77,7 @@ pub(crate) fn router(state: Arc<State>) -> Router {
         .route("/jobs/{id}", get(jobs::read))
         .route("/jobs/{id}/status", get(jobs::read))
         .route("/jobs/{id}/events", get(jobs::events))
+        .route("/jobs/ws/generation/{document_id}", get(jobs::socket::follow))
         .route("/jobs/{id}/cancel", post(jobs::cancel))
         .route("/jobs/{id}/pause", post(jobs::pause))
         .route("/jobs/{id}/resume", post(jobs::resume))

@@ -34,13 +34,17 @@ pub(crate) fn of_anybody(job: &pb::Job) -> Value {
     value
 }
 
+/// What an event carries. Stored as JSON; should it ever not be, the text itself is still shown.
+pub(crate) fn data(event: &pb::JobEvent) -> Value {
+    serde_json::from_str(&event.data_json).unwrap_or_else(|_| json!(event.data_json))
+}
+
 pub(crate) fn timeline(timeline: &pb::GetJobTimelineResponse) -> Value {
     let event = |event: &pb::JobEvent| {
         json!({
             "id": event.seq,
             "kind": event.kind,
-            // Stored as JSON; should it ever not be, the text itself is still shown.
-            "data": serde_json::from_str(&event.data_json).unwrap_or_else(|_| json!(event.data_json)),
+            "data": data(event),
             "at": time(event.at.as_ref()),
         })
     };
