@@ -83,6 +83,7 @@ pub(crate) fn router(state: Arc<State>) -> Router {
         .route("/jobs/{id}/resume", post(jobs::resume))
         .route("/admin/jobs", get(jobs::admin::list))
         .route("/admin/jobs/{id}", get(jobs::admin::read))
+        .route("/admin/jobs/{id}/replay", post(jobs::admin::replay))
         .route("/admin/jobs/{id}/retry", post(jobs::admin::retry))
         .route("/admin/jobs/{id}/priority", put(jobs::admin::set_priority))
         .route("/admin/job-dead-letters", get(jobs::admin::dead_letters))

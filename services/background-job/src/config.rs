@@ -29,7 +29,8 @@ pub struct Config {
     pub jobs_per_user: u32,
     /// Of all users at the same time, in all processes together; 0: no limit. `QUIRE_JOBS_GLOBAL`.
     pub jobs_global: u32,
-    /// How long events and delivered messages are kept after a job's end. `QUIRE_JOB_EVENTS_RETENTION_SECONDS`.
+    /// How long events, recorded calls and delivered messages are kept after a job's end.
+    /// `QUIRE_JOB_EVENTS_RETENTION_SECONDS`.
     pub events_retention: Duration,
     /// How long a job belongs to a worker that says nothing. `QUIRE_JOB_LEASE_SECONDS`.
     pub lease: Duration,

@@ -19,6 +19,7 @@ mod ending;
 mod error;
 mod events;
 mod fair;
+mod forecast;
 mod grpc;
 mod janitor;
 mod lease;
@@ -32,11 +33,14 @@ mod priority;
 mod query;
 mod queue;
 mod recorder;
+mod recordings;
 mod redo;
+mod replay;
 mod retry;
 mod start;
 mod steps;
 mod store;
+mod tape;
 mod timeline;
 mod wake;
 mod watch;
@@ -175,7 +179,8 @@ pub async fn serve_with(
         tasks.spawn(wake::listen(config.database.url, store.clone(), stop.clone()));
     }
 
-    let face = grpc::Grpc { store, documents, offered, gatekeeper: parts.gatekeeper, shutdown: stop.clone() };
+    let gatekeeper = parts.gatekeeper;
+    let face = grpc::Grpc { store, documents, offered, tools, gatekeeper, shutdown: stop.clone() };
     let served = Server::new(NAME, world, listener)
         .metrics(&config.metrics)
         .add(JobServiceServer::new(face))

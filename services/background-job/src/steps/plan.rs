@@ -12,7 +12,7 @@ use crate::retry::classify;
 use crate::store::entity::job;
 use crate::writer::{Draft, Plan};
 
-const KEY: &str = "plan";
+pub const KEY: &str = "plan";
 
 /// The plan, made now or before.
 ///

@@ -7,6 +7,7 @@ use crate::attempt::{Attempt, Desk, input_hash};
 use crate::chunks;
 use crate::error::Stop;
 use crate::events::Kind;
+use crate::forecast::measure::forecast;
 use crate::recorder::{DONE, DRAFTED, Recorder, WRITTEN};
 use crate::retry::classify;
 use crate::store::entity::{job, step};
@@ -64,7 +65,7 @@ pub async fn finished(attempt: &Attempt<'_>, plan: &Plan) -> Result<Vec<Written>
     Ok(finished)
 }
 
-fn step_key(section: &PlannedSection) -> String {
+pub fn step_key(section: &PlannedSection) -> String {
     format!("{STEP}:{}", section.key)
 }
 
@@ -166,6 +167,8 @@ async fn store(
     change.set(job::Column::SectionsDone, i32::try_from(done).unwrap_or(i32::MAX));
     change.set(job::Column::Percent, percent);
     change.step_done();
+    let whole = (attempt.job, place.total);
+    let forecast = forecast(&change.tx, attempt.store(), whole, &[]).await?;
     change.event(
         Kind::SectionDone,
         json!({
@@ -175,6 +178,7 @@ async fn store(
             "sections": place.total,
             "writer": written.writer,
             "percent": percent,
+            "forecast": forecast.map(|forecast| forecast.json()),
         }),
     );
     change.commit().await?;

@@ -3,11 +3,13 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on shall fail")]
 
 mod auth;
+mod clocks;
 mod crash;
 mod document;
 mod doors;
 mod ends;
 mod follow;
+mod forecast;
 mod keys;
 mod kills;
 mod model;
@@ -20,6 +22,7 @@ mod pauses;
 mod payment;
 mod press;
 mod provider_limits;
+mod replay;
 mod retries;
 mod revocations;
 mod stage;
