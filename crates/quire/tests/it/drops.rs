@@ -147,7 +147,7 @@ async fn followers_that_drop_miss_nothing_and_get_nothing_twice(backend: Backend
         ("QUIRE_MODEL_PRICES", "played=0"),
     ];
     let mut auth = fleet.member("auth", &[]);
-    let mut documents = fleet.member("document", &[("QUIRE_AUTH_URL", &auth.url())]);
+    let mut documents = fleet.member("document", &[("QUIRE_AUTH_URL", &auth.url())]).knowing(&played);
     let (auth_url, document_url) = (auth.url(), documents.url());
     let known = [("QUIRE_AUTH_URL", &*auth_url), ("QUIRE_DOCUMENT_URL", &*document_url)];
     let mut payment = fleet.member("payment", &known);
