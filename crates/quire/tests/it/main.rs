@@ -25,6 +25,7 @@ mod provider;
 mod raw_body;
 mod refresh;
 mod refunds;
+mod replays;
 mod revocation;
 mod road;
 mod samples;
