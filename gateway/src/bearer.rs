@@ -21,6 +21,19 @@ pub(crate) struct SignedIn {
 }
 
 impl SignedIn {
+    /// Checks a token, wherever it came from, and counts the request.
+    ///
+    /// # Errors
+    /// 401 for a token that is not good, 429 when the limit of signed-in requests is used up.
+    pub(crate) async fn with(token: String, parts: &mut Parts, state: &Arc<State>) -> Result<Self, ApiError> {
+        let user = state.upstream.gatekeeper.user_of_token(&token).await?;
+        let Anonymous(anonymous) = Anonymous::from_request_parts(parts, state).await?;
+        let keys = limits::keys_of(&user, anonymous.address);
+        let Ok(shown) = Shown::from_request_parts(parts, state).await;
+        limits::count(state, &shown, &state.config.limits.api, &keys).await?;
+        Ok(Self { caller: Caller { token: Some(token), ..anonymous }, user })
+    }
+
     /// # Errors
     /// 403 for everybody but operators.
     pub(crate) fn operator(self) -> Result<Self, ApiError> {
@@ -45,13 +58,7 @@ impl FromRequestParts<Arc<State>> for SignedIn {
         if !scheme.eq_ignore_ascii_case("bearer") {
             return Err(missing().into());
         }
-        let token = token.trim().to_owned();
-        let user = state.upstream.gatekeeper.user_of_token(&token).await?;
-        let Anonymous(anonymous) = Anonymous::from_request_parts(parts, state).await?;
-        let keys = limits::keys_of(&user, anonymous.address);
-        let Ok(shown) = Shown::from_request_parts(parts, state).await;
-        limits::count(state, &shown, &state.config.limits.api, &keys).await?;
-        Ok(Self { caller: Caller { token: Some(token), ..anonymous }, user })
+        Self::with(token.trim().to_owned(), parts, state).await
     }
 }
 

@@ -20,6 +20,8 @@ pub struct Config {
     pub trusted_proxies: Vec<IpNet>,
     /// Browser origins that may call the API from a page.
     pub cors_origins: Vec<String>,
+    /// The gateway's own origin, as browsers name it.
+    pub public_origin: String,
     /// Whether customers come by https, so that cookies may never travel without it.
     pub https: bool,
     /// Largest accepted source file, in bytes.
@@ -88,6 +90,7 @@ impl Config {
             cors_origins.clear();
         }
         let public_url = settings.text("QUIRE_PUBLIC_URL", "http://localhost:8080");
+        let public_origin = url::Url::parse(&public_url).map(|url| url.origin().ascii_serialization());
         Self {
             auth_url: common.auth_url.clone(),
             document_url: common.document_url.clone(),
@@ -97,6 +100,8 @@ impl Config {
             redis_url: settings.secret("REDIS_URL"),
             trusted_proxies,
             cors_origins,
+            // Without one no page has it.
+            public_origin: public_origin.unwrap_or_default(),
             https: public_url.to_ascii_lowercase().starts_with("https:"),
             source_max_bytes: settings.number("QUIRE_SOURCE_MAX_BYTES", 20 << 20, 1024..=1 << 30),
             limits: Limits::read(settings),

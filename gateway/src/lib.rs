@@ -10,6 +10,7 @@ pub mod client_address;
 mod config;
 mod cookie;
 mod error;
+mod feed;
 mod idempotency;
 mod limits;
 mod linger;
@@ -20,12 +21,14 @@ mod pages;
 mod render;
 mod router;
 mod routes;
+mod socket;
 mod sse;
 mod state;
 mod streams;
 mod upstream;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use quire_clock::World;
 use quire_identity::GATEWAY;
@@ -34,8 +37,12 @@ use quire_serve::client::AddressError;
 use secrecy::ExposeSecret;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 pub use config::Config;
+
+/// After the shutdown, WebSockets have this long to end; requests had their time already.
+const SOCKETS_DRAIN: Duration = Duration::from_secs(3);
 
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -45,7 +52,7 @@ pub enum StartError {
     Redis(#[from] LinkError),
 }
 
-/// Serves until the shutdown, and then until open requests and streams have ended, at most eight seconds.
+/// Serves until the shutdown, and then until open requests and streams have ended, at most eleven seconds.
 ///
 /// # Errors
 /// An address in the settings cannot be used.
@@ -66,6 +73,7 @@ pub async fn serve(
     let upstream = upstream::Upstream::connect(&config, world.clone(), shutdown.clone())?;
     upstream.gatekeeper.expose(&scope);
     let streams = streams::Streams::default();
+    let sockets = TaskTracker::new();
     let counted = streams.clone();
     scope.gauge("event_streams_open", "Event streams of jobs that clients have open", move || {
         counted.open() as f64
@@ -74,11 +82,17 @@ pub async fn serve(
         limiter: limiter.exposed(&scope),
         upstream,
         streams,
+        sockets: sockets.clone(),
         requests: metrics::Requests::new(&scope),
         world,
         shutdown: shutdown.clone(),
         config,
     });
     quire_serve::http::serve(listener, router::router(state), shutdown).await;
+    sockets.close();
+    // They were told of the shutdown; those that do not answer are cut.
+    if tokio::time::timeout(SOCKETS_DRAIN, sockets.wait()).await.is_err() {
+        tracing::warn!("open WebSockets were cut at the end of the drain");
+    }
     Ok(())
 }

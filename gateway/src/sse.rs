@@ -1,47 +1,26 @@
 //! Job events as server-sent events.
 
-use std::time::Duration;
-
 use axum::body::{Body, Bytes};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
-use quire_fault::Fault;
 use quire_proto::job::v1 as pb;
-use tokio_util::sync::CancellationToken;
-use tonic::Streaming;
 
-use crate::streams::Place;
+use crate::feed::{Feed, News};
 
-/// Keeps proxies from closing a quiet stream.
-const HEARTBEAT: Duration = Duration::from_secs(15);
-
-/// The stream as an answer. Every event carries its number as `id`, so that `Last-Event-ID` continues it. Ends
+/// The feed as an answer. Every event carries its number as `id`, so that `Last-Event-ID` continues it. Ends
 /// after the job's last event, at a shutdown, after which the client comes back, or when its session has ended.
-pub(crate) fn answer(
-    mut events: Streaming<pb::WatchJobResponse>,
-    shutdown: CancellationToken,
-    ended: impl Future<Output = Fault> + Send + 'static,
-    place: Place,
-) -> Response {
+pub(crate) fn answer(mut feed: Feed) -> Response {
     let stream = async_stream::stream! {
-        // Held until the stream ends or its reader goes away.
-        let _place = place;
-        let mut ended = std::pin::pin!(ended);
         // Milliseconds after which a client comes back by itself.
         yield Ok::<_, std::io::Error>(Bytes::from_static(b"retry: 1000\n\n"));
         loop {
-            let next = tokio::select! {
-                next = tokio::time::timeout(HEARTBEAT, events.message()) => next,
-                () = shutdown.cancelled() => break,
-                _ = &mut ended => break,
-            };
-            match next {
-                Err(_) => yield Ok(Bytes::from_static(b": still here\n\n")),
-                Ok(Ok(Some(message))) => yield Ok(Bytes::from(frame(&message.event.unwrap_or_default()))),
-                // The end of the job, or of the connection to the service: the client knows which by the
-                // last event, and comes back with its number if it was not the end.
-                Ok(Ok(None) | Err(_)) => break,
+            match feed.next().await {
+                News::Event(event) => yield Ok(Bytes::from(frame(&event))),
+                News::Beat => yield Ok(Bytes::from_static(b": still here\n\n")),
+                // The client knows by the last event whether this is the end of the job, and comes back with its
+                // number if it is not.
+                News::Over(_) => break,
             }
         }
     };

@@ -3,6 +3,7 @@
 use quire_clock::World;
 use quire_limit::Limiter;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
 use crate::metrics::Requests;
@@ -14,6 +15,8 @@ pub(crate) struct State {
     pub(crate) limiter: Limiter,
     pub(crate) upstream: Upstream,
     pub(crate) streams: Streams,
+    /// Open WebSockets, which belong to no request.
+    pub(crate) sockets: TaskTracker,
     pub(crate) requests: Requests,
     pub(crate) world: World,
     /// Ends open streams, so that a shutdown does not wait for their readers.

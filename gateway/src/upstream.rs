@@ -21,7 +21,7 @@ use crate::config::Config;
 
 /// For calls that only touch a database.
 const QUICK: Duration = Duration::from_secs(10);
-/// For calls that wait for a payment provider, or read many source files.
+/// For calls that wait for a payment provider, read many source files, or write a job once more.
 const SLOW: Duration = Duration::from_secs(60);
 /// For uploads: as long as the client keeps sending. Silence is bounded by the body's own time limit.
 const UPLOAD: Duration = Duration::from_secs(900);

@@ -3,6 +3,7 @@
 mod m0004_operations;
 mod m0005_money;
 mod m0006_claims;
+mod m0007_recordings;
 
 use sea_orm_migration::prelude::*;
 
@@ -18,6 +19,7 @@ impl MigratorTrait for JobMigrator {
             Box::new(m0004_operations::Operations),
             Box::new(m0005_money::Money),
             Box::new(m0006_claims::Claims),
+            Box::new(m0007_recordings::Recordings),
         ]
     }
 

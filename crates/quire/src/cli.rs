@@ -48,7 +48,7 @@ pub enum Command {
         #[arg(long)]
         dry_run: bool,
     },
-    /// Jobs: list, show, cancel, retry, pause, resume and order them; the running background-job service does the work.
+    /// Jobs: list, show, replay, cancel, retry, pause, resume and order them; the running background-job service does the work.
     Jobs {
         #[command(subcommand)]
         command: crate::jobs::JobsCommand,

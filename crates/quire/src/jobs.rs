@@ -1,5 +1,6 @@
 //! `quire jobs`: what an operator does about jobs from a terminal; the running background-job service does the work.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -20,6 +21,10 @@ use crate::operator::say;
 /// The name in the service token.
 const OPERATOR: &str = "operator";
 const DEADLINE: Duration = Duration::from_secs(15);
+/// Long documents take a while.
+const REPLAY_DEADLINE: Duration = Duration::from_secs(300);
+/// Bytes of the longest document; tonic would stop at 4 MiB.
+const LARGEST_TEXT: usize = 64 << 20;
 const PAGE: i32 = 100;
 
 #[derive(Debug, Subcommand)]
@@ -33,8 +38,17 @@ pub enum JobsCommand {
         #[arg(long, default_value_t = 50)]
         limit: usize,
     },
-    /// What happened to a job: its events with their times, and its steps with their tokens.
+    /// What happened to a job: its events with their times, its steps with their tokens, and its calls of models with
+    /// their costs.
     Show { id: String },
+    /// Write a job once more from its recorded calls, without asking a model or storing anything, and say of each step
+    /// whether it is the same. Fails unless everything is.
+    Replay {
+        id: String,
+        /// Where the Markdown goes, as <id>.md: the document before it is typeset to its pages.
+        #[arg(long)]
+        out: Option<PathBuf>,
+    },
     /// End a job; the sections that are finished are delivered.
     Cancel { id: String },
     /// Go on with a job that failed, as a new one without an order that takes over the finished steps.
@@ -110,6 +124,7 @@ impl Desk {
                 }
                 return Ok(());
             }
+            JobsCommand::Replay { id, out } => return self.replay(id, out).await,
             JobsCommand::DeadLetters => {
                 let request = self.sign(pb::ListDeadLettersRequest {});
                 for letter in answered(client.list_dead_letters(request).await)?.dead_letters {
@@ -168,8 +183,31 @@ impl Desk {
         Ok(())
     }
 
+    async fn replay(&self, job_id: String, out: Option<PathBuf>) -> anyhow::Result<()> {
+        let message = pb::ReplayJobRequest { job_id, with_markdown: out.is_some() };
+        let client = self.client.clone().max_decoding_message_size(LARGEST_TEXT);
+        let report = answered({ client }.replay_job(self.sign_for(message, REPLAY_DEADLINE)).await)?;
+        for step in &report.steps {
+            say(&replayed(step));
+        }
+        let job = report.job.unwrap_or_default();
+        if let Some(folder) = out {
+            let path = folder.join(format!("{}.md", job.id));
+            std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+            std::fs::write(&path, report.markdown).with_context(|| path.display().to_string())?;
+            say(&format!("written to {}", path.display()));
+        }
+        anyhow::ensure!(report.reproduced, "not everything went as it did then");
+        say("everything went as it did then");
+        Ok(())
+    }
+
     fn sign<T>(&self, message: T) -> Request<T> {
-        let mut request = outgoing(message, DEADLINE);
+        self.sign_for(message, DEADLINE)
+    }
+
+    fn sign_for<T>(&self, message: T, deadline: Duration) -> Request<T> {
+        let mut request = outgoing(message, deadline);
         self.identity.authorize(&mut request);
         request
     }
@@ -224,14 +262,41 @@ fn shown(timeline: &pb::GetJobTimelineResponse) -> Vec<String> {
             step.writer
         ));
     }
+    for call in &timeline.calls {
+        lines.push(format!(
+            "{}  {:<15} {:<9} claim {}  {} tokens in, {} out  {} micro-USD  {}  since {}",
+            time(call.ended_at.as_ref()),
+            call.step_key,
+            call.status,
+            call.epoch,
+            call.input_tokens,
+            call.output_tokens,
+            call.cost_micro,
+            call.model,
+            time(call.started_at.as_ref()).trim_end(),
+        ));
+    }
     let sum = |tokens: fn(&pb::JobStep) -> i64| timeline.steps.iter().map(tokens).sum::<i64>();
+    let cost = |wasted: bool| {
+        let calls = timeline.calls.iter().filter(|call| (call.status == "wasted") == wasted);
+        calls.map(|call| call.cost_micro).sum::<i64>()
+    };
     lines.push(format!(
-        "{} tokens in, {} out; {} crashes at the present step",
+        "{} tokens in, {} out; {} micro-USD, and {} wasted; {} crashes at the present step",
         sum(|step| step.input_tokens),
         sum(|step| step.output_tokens),
+        cost(false),
+        cost(true),
         timeline.crashes
     ));
     lines
+}
+
+fn replayed(step: &pb::ReplayedStep) -> String {
+    let verdict = step.verdict().as_str_name();
+    let verdict = verdict.strip_prefix("REPLAY_VERDICT_").unwrap_or(verdict).to_lowercase().replace('_', " ");
+    let line = format!("{:<15} {verdict:<14} {} calls  {}", step.key, step.calls, step.detail);
+    line.trim_end().to_owned()
 }
 
 fn dead_letter(letter: &pb::DeadLetter) -> String {
@@ -274,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn a_timeline_ends_with_the_sum_of_its_tokens() {
+    fn a_timeline_ends_with_the_sums_of_its_tokens_and_costs() {
         let step = |input_tokens, output_tokens| pb::JobStep {
             key: "section:1.1".to_owned(),
             status: "done".to_owned(),
@@ -282,14 +347,25 @@ mod tests {
             output_tokens,
             ..Default::default()
         };
+        let call = |status: &str, cost_micro| pb::ModelCall {
+            step_key: "section:1.1".to_owned(),
+            status: status.to_owned(),
+            cost_micro,
+            ..Default::default()
+        };
         let timeline = pb::GetJobTimelineResponse {
             events: vec![pb::JobEvent { seq: 1, kind: "queued".to_owned(), ..Default::default() }],
             steps: vec![step(100, 20), step(50, 5)],
+            calls: vec![call("settled", 30), call("wasted", 7), call("estimated", 2)],
             crashes: 1,
             ..Default::default()
         };
         let lines = shown(&timeline);
-        assert_eq!(lines.len(), 4);
-        assert_eq!(lines[3], "150 tokens in, 25 out; 1 crashes at the present step");
+        assert_eq!(lines.len(), 7);
+        assert!(lines[3].contains("settled") && lines[3].contains("30 micro-USD"), "{}", lines[3]);
+        assert_eq!(
+            lines[6],
+            "150 tokens in, 25 out; 32 micro-USD, and 7 wasted; 1 crashes at the present step"
+        );
     }
 }

@@ -30,7 +30,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Peer(pub SocketAddr);
 
-/// Serves HTTP/1.1 and HTTP/2 until the shutdown, and then at most eight seconds more for what is under way.
+/// Serves HTTP/1.1 and HTTP/2 until the shutdown, and then at most eight seconds more for what is under way. A connection
+/// that became something else, as a WebSocket does, is no longer its concern.
 pub async fn serve<S, B>(listener: TcpListener, service: S, shutdown: CancellationToken)
 where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
@@ -75,8 +76,8 @@ where
             .keep_alive_interval(Some(Duration::from_secs(20)))
             .keep_alive_timeout(Duration::from_secs(10));
         let connection =
-            builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service)).into_owned();
-        let connection = graceful.watch(connection);
+            builder.serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(service));
+        let connection = graceful.watch(connection.into_owned());
         // Ended ones are forgotten as new ones come; the rest is cut when the set is dropped, after the drain.
         while connections.try_join_next().is_some() {}
         connections.spawn(async move {

@@ -24,6 +24,15 @@ pub(crate) fn job(job: &pb::Job) -> Value {
         "pause_reason": or_null(&job.pause_reason),
         "created_at": time(job.created_at.as_ref()),
         "finished_at": time(job.finished_at.as_ref()),
+        "forecast": job.forecast.as_ref().map(forecast),
+    })
+}
+
+fn forecast(forecast: &pb::Forecast) -> Value {
+    json!({
+        "finish_p50": time(forecast.finish_p50.as_ref()),
+        "finish_p90": time(forecast.finish_p90.as_ref()),
+        "cost_micro": forecast.cost_micro,
     })
 }
 
@@ -34,13 +43,17 @@ pub(crate) fn of_anybody(job: &pb::Job) -> Value {
     value
 }
 
+/// What an event carries. Stored as JSON; should it ever not be, the text itself is still shown.
+pub(crate) fn data(event: &pb::JobEvent) -> Value {
+    serde_json::from_str(&event.data_json).unwrap_or_else(|_| json!(event.data_json))
+}
+
 pub(crate) fn timeline(timeline: &pb::GetJobTimelineResponse) -> Value {
     let event = |event: &pb::JobEvent| {
         json!({
             "id": event.seq,
             "kind": event.kind,
-            // Stored as JSON; should it ever not be, the text itself is still shown.
-            "data": serde_json::from_str(&event.data_json).unwrap_or_else(|_| json!(event.data_json)),
+            "data": data(event),
             "at": time(event.at.as_ref()),
         })
     };
@@ -60,6 +73,38 @@ pub(crate) fn timeline(timeline: &pb::GetJobTimelineResponse) -> Value {
         "crashes": timeline.crashes,
         "events": timeline.events.iter().map(event).collect::<Vec<_>>(),
         "steps": timeline.steps.iter().map(step).collect::<Vec<_>>(),
+        "calls": timeline.calls.iter().map(call).collect::<Vec<_>>(),
+    })
+}
+
+fn call(call: &pb::ModelCall) -> Value {
+    json!({
+        "step": call.step_key,
+        "epoch": call.epoch,
+        "model": call.model,
+        "status": call.status,
+        "input_tokens": call.input_tokens,
+        "output_tokens": call.output_tokens,
+        "cost_micro": call.cost_micro,
+        "started_at": time(call.started_at.as_ref()),
+        "ended_at": time(call.ended_at.as_ref()),
+    })
+}
+
+/// Without the text.
+pub(crate) fn replay(replay: &pb::ReplayJobResponse) -> Value {
+    let step = |step: &pb::ReplayedStep| {
+        json!({
+            "key": step.key,
+            "verdict": word(step.verdict().as_str_name(), "REPLAY_VERDICT_"),
+            "detail": or_null(&step.detail),
+            "calls": step.calls,
+        })
+    };
+    json!({
+        "job": replay.job.as_ref().map(of_anybody),
+        "steps": replay.steps.iter().map(step).collect::<Vec<_>>(),
+        "reproduced": replay.reproduced,
     })
 }
 

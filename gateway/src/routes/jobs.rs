@@ -1,6 +1,7 @@
 //! Jobs: start, read, list, pause, cancel, and follow.
 
 pub(crate) mod admin;
+pub(crate) mod socket;
 
 use axum::Json;
 use axum::extract::Path;
@@ -14,6 +15,7 @@ use serde_json::json;
 use crate::bearer::SignedIn;
 use crate::body::Body;
 use crate::error::{ApiError, ApiResult};
+use crate::feed::{Feed, ending};
 use crate::pages::Parameters;
 use crate::render;
 use crate::sse;
@@ -92,35 +94,38 @@ pub(crate) async fn resume(
     Ok(Json(render::job::job(&answer.job.unwrap_or_default())))
 }
 
-/// Server-sent events. `Last-Event-ID` (or `?last_event_id=`, for clients that cannot set headers) continues
-/// where a broken connection stopped.
+/// Server-sent events. `Last-Event-ID` (or `?last_event_id=` or `?after=`, for clients that cannot set headers)
+/// continues where a broken connection stopped.
 pub(crate) async fn events(
     state: Shared,
-    SignedIn { caller, user }: SignedIn,
+    signed_in: SignedIn,
     Path(job_id): Path<String>,
     parameters: Parameters,
     headers: HeaderMap,
 ) -> ApiResult<Response> {
-    let header = headers.get("last-event-id").and_then(|value| value.to_str().ok());
-    let cursor = header.or_else(|| parameters.text("last_event_id")).unwrap_or("0");
-    let Ok(after_seq) = cursor.trim().parse::<u32>() else {
-        let fault = Fault::invalid_field("last_event_id", Rule::IntParsing);
-        return Err(ApiError::new(fault).at("query", json!({ "last_event_id": cursor })));
-    };
-    let after_seq = i64::from(after_seq);
-    let job = find(&state, &caller, &job_id).await?;
-    let ended =
-        matches!(job.status(), pb::JobStatus::Completed | pb::JobStatus::Failed | pb::JobStatus::Cancelled);
-    if ended && after_seq >= job.last_seq {
+    let after_seq = cursor(&headers, &parameters)?;
+    let job = find(&state, &signed_in.caller, &job_id).await?;
+    if ending(job.status()).is_some() && after_seq >= job.last_seq {
         // 204 is how an EventSource is told not to come again.
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let place = state.streams.take(&user.user_id)?;
-    let request = state.upstream.stream(&caller, pb::WatchJobRequest { job_id, after_seq });
-    let stream = state.upstream.job.clone().watch_job(request).await?.into_inner();
-    let gatekeeper = state.upstream.gatekeeper.clone();
-    let ended = async move { gatekeeper.until_ended(&user).await };
-    Ok(sse::answer(stream, state.shutdown.clone(), ended, place))
+    Ok(sse::answer(Feed::open(&state, signed_in, &job, after_seq).await?))
+}
+
+/// The number of the last event that a client has: the header of one that comes back, or what its address says.
+fn cursor(headers: &HeaderMap, parameters: &Parameters) -> ApiResult<i64> {
+    let header = headers.get("last-event-id").and_then(|value| value.to_str().ok());
+    let named = |name: &'static str| parameters.text(name).map(|text| (name, text));
+    let sent = header.map(|text| ("last_event_id", text));
+    let sent = sent.or_else(|| named("last_event_id")).or_else(|| named("after"));
+    let Some((name, text)) = sent else { return Ok(0) };
+    match text.trim().parse::<u32>() {
+        Ok(number) => Ok(i64::from(number)),
+        Err(_) => {
+            let fault = Fault::invalid_field(name, Rule::IntParsing);
+            Err(ApiError::new(fault).at("query", json!({ name: text })))
+        }
+    }
 }
 
 /// One page of the jobs that the caller sees.

@@ -48,6 +48,7 @@ async fn operators_routes_let_no_user_through_to_the_service() {
     for (method, path) in [
         (Method::GET, "/api/v1/admin/jobs"),
         (Method::GET, "/api/v1/admin/jobs/1"),
+        (Method::POST, "/api/v1/admin/jobs/1/replay"),
         (Method::POST, "/api/v1/admin/jobs/1/retry"),
         (Method::PUT, "/api/v1/admin/jobs/1/priority"),
         (Method::GET, "/api/v1/admin/job-dead-letters"),
@@ -74,6 +75,7 @@ async fn an_operator_lists_looks_retries_and_orders() {
         events: vec![event],
         steps: vec![step],
         crashes: 2,
+        calls: vec![job::ModelCall { cost_micro: 9, ..Default::default() }],
     };
     upstream.answer("GetJobTimeline", &timeline);
     upstream.answer("ListJobs", &job::ListJobsResponse { jobs: vec![paused()], ..Default::default() });
@@ -92,6 +94,7 @@ async fn an_operator_lists_looks_retries_and_orders() {
         [&shown["job"]["id"], &shown["events"][0]["data"]["pages"], &shown["steps"][0]["input_tokens"]],
         [&json!("1"), &json!(6), &json!(7)]
     );
+    assert_eq!(shown["calls"][0]["cost_micro"], 9);
     let retried = send(ask(Method::POST, "/api/v1/admin/jobs/2/retry")).await;
     assert_eq!((retried.status().as_u16(), header(&retried, "location").as_str()), (202, "/api/v1/jobs/1"));
     let priority = ask(Method::PUT, "/api/v1/admin/jobs/1/priority");

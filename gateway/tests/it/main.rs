@@ -11,5 +11,6 @@ mod limits;
 mod metrics;
 mod revocations;
 mod sign_in;
+mod socket;
 mod tokens;
 mod upstream;

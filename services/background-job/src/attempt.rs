@@ -103,7 +103,7 @@ impl Attempt<'_> {
 
     /// Pages that were paid, or ordered by an operator.
     pub fn pages(&self) -> u32 {
-        u32::try_from(self.job.pages).unwrap_or(1).max(1)
+        self.job.ordered_pages()
     }
 
     pub fn fence(&self) -> Fenced<'_> {
@@ -162,14 +162,24 @@ impl Attempt<'_> {
 
     /// Reads the document and gets its writer ready.
     pub async fn desk(&self) -> Result<Desk, Stop> {
-        let brief = self.documents().brief(&self.job.document_id).await;
+        Desk::open(self.tools, self.job).await
+    }
+}
+
+impl Desk {
+    /// Reads the document of a job and gets its writer ready.
+    ///
+    /// # Errors
+    /// As [`Attempt::run`].
+    pub async fn open(tools: &Tools, job: &job::Model) -> Result<Self, Stop> {
+        let brief = tools.documents.brief(&job.document_id).await;
         let brief = brief.map_err(|status| classify("document.GetBrief", &status))?;
         let document = brief.document.ok_or_else(|| Stop::retry("document.GetBrief answered no document"))?;
-        let sources = self.documents().sources(&self.job.document_id, &brief.sources).await;
+        let sources = tools.documents.sources(&job.document_id, &brief.sources).await;
         let sources = sources.map_err(|status| classify("document.ReadSources", &status))?;
         let digests: Vec<(&str, &str)> =
             brief.sources.iter().map(|source| (source.id.as_str(), source.sha256.as_str())).collect();
-        let pages = self.pages();
+        let pages = job.ordered_pages();
         // The model's name is not part of it: another model does not make what was written wrong.
         let input_hash = input_hash(&(
             &document.writer,
@@ -188,7 +198,7 @@ impl Attempt<'_> {
             chapter_titles: brief.chapter_titles,
             sources,
         });
-        let writer = self.tools.writers.named(&document.writer)?;
+        let writer = tools.writers.named(&document.writer)?;
         let pen = writer.open(task.clone()).await?;
         Ok(Desk { task, pen, input_hash, review_outline: document.review_outline })
     }

@@ -32,7 +32,8 @@ pub struct Config {
     pub jobs_global: u32,
     /// Sections of one job that are written at the same time. `QUIRE_SECTIONS_AT_ONCE`.
     pub sections_at_once: usize,
-    /// How long events and delivered messages are kept after a job's end. `QUIRE_JOB_EVENTS_RETENTION_SECONDS`.
+    /// How long events, recorded calls and delivered messages are kept after a job's end.
+    /// `QUIRE_JOB_EVENTS_RETENTION_SECONDS`.
     pub events_retention: Duration,
     /// How long a proposed outline waits for its customer; then it is written as it is.
     /// `QUIRE_OUTLINE_REVIEW_SECONDS`.

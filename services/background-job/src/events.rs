@@ -12,7 +12,7 @@
 //! | `outline_approved` | `chapters`, `sections`, and `left_out`: sections that the sources have nothing for |
 //! | `section_started` | `key`, `title`, `section` and `sections` (counted from 1), `restart` |
 //! | `text` | `key`, `offset`, `text` |
-//! | `section_done` | `key`, `title`, `section`, `sections`, `writer` |
+//! | `section_done` | `key`, `title`, `section`, `sections`, `writer`, and `forecast`: `finish_p50`, `finish_p90`, `cost_micro` |
 //! | `typesetting` | `replaced`, if characters had to be: those without a glyph, as `U+4E2D` |
 //! | `retrying` | `step`, `retry` (counted from 1), `delay_ms`, `reason` |
 //! | `paused` | `reason`: `owner`, `operator`, `budget_exhausted` or `outline_review` |

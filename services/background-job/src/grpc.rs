@@ -14,10 +14,12 @@ use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
 
 use crate::approve;
+use crate::attempt::Tools;
 use crate::cancel::{self, Why};
 use crate::dead_letters;
 use crate::error::JobError;
 use crate::follow::Feeds;
+use crate::forecast::measure;
 use crate::money::estimate;
 use crate::order_jobs;
 use crate::pause;
@@ -25,6 +27,7 @@ use crate::peers::Documents;
 use crate::priority;
 use crate::query::{self, Caller, Listing};
 use crate::redo;
+use crate::replay;
 use crate::start::{self, NewJob};
 use crate::store::Store;
 use crate::timeline;
@@ -40,6 +43,8 @@ pub struct Grpc {
     pub store: Store,
     pub documents: Documents,
     pub offered: Vec<Offered>,
+    /// For jobs that are written once more.
+    pub tools: Tools,
     pub gatekeeper: Gatekeeper,
     pub feeds: Feeds,
     /// Ends open streams.
@@ -92,7 +97,9 @@ impl JobService for Grpc {
     ) -> Result<Response<pb::GetJobResponse>, Status> {
         let caller = self.caller(request.metadata()).await?;
         let job = query::get(&self.store, &caller, &request.get_ref().job_id).await?;
-        Ok(Response::new(pb::GetJobResponse { job: Some(job.into()) }))
+        let forecast = measure::of_job(&self.store, &job, &self.offered).await.map_err(JobError::from)?;
+        let job = pb::Job { forecast: forecast.map(Into::into), ..job.into() };
+        Ok(Response::new(pb::GetJobResponse { job: Some(job) }))
     }
 
     async fn list_jobs(
@@ -170,6 +177,19 @@ impl JobService for Grpc {
         self.operator(request.metadata()).await?;
         let job = redo::retry(&self.store, &request.get_ref().job_id).await?;
         Ok(Response::new(pb::RetryJobResponse { job: Some(job.into()) }))
+    }
+
+    async fn replay_job(
+        &self,
+        request: Request<pb::ReplayJobRequest>,
+    ) -> Result<Response<pb::ReplayJobResponse>, Status> {
+        self.operator(request.metadata()).await?;
+        let pb::ReplayJobRequest { job_id, with_markdown } = request.get_ref();
+        let mut answer = pb::ReplayJobResponse::from(replay::replay(&self.tools, job_id).await?);
+        if !with_markdown {
+            answer.markdown.clear();
+        }
+        Ok(Response::new(answer))
     }
 
     async fn get_job_timeline(

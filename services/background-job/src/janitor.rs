@@ -1,6 +1,6 @@
-//! What is no longer needed, deleted now and then: events and delivered messages of jobs that ended some days ago, and
-//! what the steps of delivered jobs hold, since the document service has it. The jobs stay. And outlines that wait for
-//! their customers too long are approved.
+//! What is no longer needed, deleted now and then: events, recorded calls and delivered messages of jobs that ended some
+//! days ago, and what the steps of delivered jobs hold, since the document service has it. The jobs stay. And outlines that
+//! wait for their customers too long are approved.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter, QuerySelect};
 use tokio_util::sync::CancellationToken;
 
 use crate::approve;
-use crate::store::entity::{event, job, outbox, step};
+use crate::store::entity::{event, job, outbox, recording, step};
 use crate::store::{Status, Store};
 
 const PAUSE: Duration = Duration::from_secs(3600);
@@ -20,7 +20,7 @@ const BATCH: u64 = 50;
 
 pub struct Janitor {
     pub store: Store,
-    /// How long events and delivered messages are kept after the end of their job.
+    /// How long events, recorded calls and delivered messages are kept after the end of their job.
     pub retention: Duration,
     /// How long a proposed outline waits for its customer.
     pub outline_review: Duration,
@@ -53,7 +53,6 @@ impl Janitor {
     }
 
     async fn clean_up(&self) -> Result<(), DbErr> {
-        let contents = self.drop_contents().await?;
         let messages = self.forget_messages().await?;
         let mut jobs = 0;
         loop {
@@ -62,26 +61,8 @@ impl Janitor {
                 some => jobs += some,
             }
         }
-        tracing::debug!(contents, messages, jobs, "cleaned up");
+        tracing::debug!(messages, jobs, "cleaned up");
         Ok(())
-    }
-
-    /// Of a job that failed, an operator may still need them.
-    async fn drop_contents(&self) -> Result<u64, DbErr> {
-        let ended = Query::select()
-            .column(job::Column::Id)
-            .from(job::Entity)
-            .and_where(job::Column::Status.is_in([Status::Completed.name(), Status::Cancelled.name()]))
-            .to_owned();
-        let tx = self.store.database.begin_write().await?;
-        let dropped = step::Entity::update_many()
-            .col_expr(step::Column::Content, Expr::value(None::<String>))
-            .filter(step::Column::Content.is_not_null())
-            .filter(step::Column::JobId.in_subquery(ended))
-            .exec(&tx)
-            .await?;
-        tx.commit().await?;
-        Ok(dropped.rows_affected)
     }
 
     async fn forget_messages(&self) -> Result<u64, DbErr> {
@@ -95,7 +76,7 @@ impl Janitor {
         Ok(forgotten.rows_affected)
     }
 
-    /// The events of some jobs; gives how many jobs.
+    /// The events, recorded calls and contents of some jobs; gives how many jobs.
     async fn forget_events(&self) -> Result<u64, DbErr> {
         let at: Timestamp = self.store.world.now();
         let tx = self.store.database.begin_write().await?;
@@ -109,6 +90,20 @@ impl Janitor {
             .all(&tx)
             .await?;
         event::Entity::delete_many().filter(event::Column::JobId.is_in(&ended)).exec(&tx).await?;
+        recording::Entity::delete_many().filter(recording::Column::JobId.is_in(&ended)).exec(&tx).await?;
+        // Of a job that failed, an operator may still need them.
+        let delivered = Query::select()
+            .column(job::Column::Id)
+            .from(job::Entity)
+            .and_where(job::Column::Id.is_in(&ended))
+            .and_where(job::Column::Status.is_in([Status::Completed.name(), Status::Cancelled.name()]))
+            .to_owned();
+        step::Entity::update_many()
+            .col_expr(step::Column::Content, Expr::value(None::<String>))
+            .filter(step::Column::Content.is_not_null())
+            .filter(step::Column::JobId.in_subquery(delivered))
+            .exec(&tx)
+            .await?;
         let pruned = job::Entity::update_many()
             .col_expr(job::Column::EventsPrunedAt, Expr::value(at.unix_micros()))
             .filter(job::Column::Id.is_in(&ended))

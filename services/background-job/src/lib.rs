@@ -21,6 +21,7 @@ mod error;
 mod events;
 mod fair;
 mod follow;
+mod forecast;
 mod grpc;
 mod janitor;
 mod lease;
@@ -34,11 +35,14 @@ mod priority;
 mod query;
 mod queue;
 mod recorder;
+mod recordings;
 mod redo;
+mod replay;
 mod retry;
 mod start;
 mod steps;
 mod store;
+mod tape;
 mod timeline;
 mod wake;
 mod watch;
@@ -197,6 +201,7 @@ pub async fn serve_with(
         store,
         documents,
         offered,
+        tools,
         gatekeeper: parts.gatekeeper,
         feeds: follow::Feeds::default(),
         shutdown: stop.clone(),

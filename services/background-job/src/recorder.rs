@@ -13,6 +13,7 @@ use crate::error::Stop;
 use crate::events::Kind;
 use crate::money::budget::Exhausted;
 use crate::money::ledger::{self, Call, Outcome, Wanted};
+use crate::recordings;
 use crate::store::Change;
 use crate::store::entity::step;
 use crate::writer::{Draft, Note, Sink, WriteError};
@@ -144,6 +145,11 @@ impl<'a> Recorder<'a> {
                 Note::Reserve(wanted, answer) => {
                     let _ = answer.send(self.reserve(&wanted).await?);
                 }
+                Note::Heard(heard) => {
+                    if let Some(call) = &mut self.call {
+                        call.heard = Some(heard);
+                    }
+                }
                 Note::Settle(outcome, booked) => {
                     self.settle(outcome).await?;
                     let _ = booked.send(());
@@ -186,11 +192,12 @@ impl<'a> Recorder<'a> {
         }
         let text = std::mem::take(&mut self.unstored);
         let length = text.len();
-        chunks::add(change, &self.step, self.stored, text).await?;
-        self.stored += length;
         if let Some(call) = &self.call {
+            recordings::append(change, call.id(), &text).await?;
             call.note(change).await?;
         }
+        chunks::add(change, &self.step, self.stored, text).await?;
+        self.stored += length;
         Ok(())
     }
 
@@ -210,6 +217,9 @@ impl<'a> Recorder<'a> {
         section["restart"] = json!(true);
         let mut change = self.change().await?;
         self.drop_chunks(&change).await?;
+        if let Some(call) = &self.call {
+            recordings::void(&change, call.id()).await?;
+        }
         change.event(Kind::SectionStarted, section);
         Ok(change.commit().await?)
     }
@@ -236,7 +246,14 @@ impl<'a> Recorder<'a> {
         let (step_key, budgets) = (&self.step.step_key, &attempt.tools.budgets);
         let who = (attempt.job, attempt.lease);
         let reserved = ledger::reserve(&change, attempt.store(), who, step_key, wanted, budgets).await?;
-        let answer = reserved.map(|call| self.call = Some(call));
+        let answer = match reserved {
+            Ok(call) => {
+                recordings::open(&change, &self.step, call.id(), &wanted.request_hash).await?;
+                self.call = Some(call);
+                Ok(())
+            }
+            Err(exhausted) => Err(exhausted),
+        };
         change.commit().await?;
         if answer.is_ok() {
             attempt.reach("job.step.model.reserved");

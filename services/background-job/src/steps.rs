@@ -5,7 +5,7 @@ mod glyphs;
 pub mod part;
 pub mod plan;
 pub mod review;
-mod section;
+pub mod section;
 pub mod sections;
 pub mod typeset;
 

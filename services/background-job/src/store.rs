@@ -61,6 +61,11 @@ impl job::Model {
         Status::parse(&self.status).expect("rows hold only statuses that were written by name")
     }
 
+    /// Pages that were paid, or ordered by an operator.
+    pub fn ordered_pages(&self) -> u32 {
+        u32::try_from(self.pages).unwrap_or(1).max(1)
+    }
+
     /// Pages of the file that the customer got; 0 while there is none.
     pub fn delivered_pages(&self) -> i32 {
         match self.status() {

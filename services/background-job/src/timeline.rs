@@ -6,7 +6,7 @@ use crate::error::JobError;
 use crate::events::Kind;
 use crate::query::{self, Caller};
 use crate::store::Store;
-use crate::store::entity::{event, job, step};
+use crate::store::entity::{cost, event, job, step};
 
 /// A job with its steps and events.
 #[derive(Debug)]
@@ -16,6 +16,8 @@ pub struct Timeline {
     pub events: Vec<event::Model>,
     /// In the order in which they were done; those that are not, last.
     pub steps: Vec<step::Model>,
+    /// In the order in which they were made.
+    pub calls: Vec<cost::Model>,
 }
 
 /// # Errors
@@ -31,5 +33,11 @@ pub async fn of(store: &Store, job_id: &str) -> Result<Timeline, JobError> {
         .await?;
     let mut steps = step::Entity::find().filter(step::Column::JobId.eq(job_id)).all(reader).await?;
     steps.sort_by_key(|step| (step.done_at.unwrap_or(i64::MAX), step.step_key.clone()));
-    Ok(Timeline { job, events, steps })
+    let calls = cost::Entity::find()
+        .filter(cost::Column::JobId.eq(job_id))
+        .order_by_asc(cost::Column::StartedAt)
+        .order_by_asc(cost::Column::Id)
+        .all(reader)
+        .await?;
+    Ok(Timeline { job, events, steps, calls })
 }

@@ -17,6 +17,8 @@ use crate::error::Stop;
 use crate::money::budget::Exhausted;
 use crate::money::ledger::{Outcome, Wanted};
 use crate::peers::SourceText;
+use crate::recordings::Heard;
+use crate::tape::Tape;
 
 /// What shall be written.
 #[derive(Debug, Clone)]
@@ -201,6 +203,7 @@ pub trait Pen: Send + Sync {
 /// Where a writer's text goes while it is written.
 pub struct Sink {
     notes: mpsc::Sender<Note>,
+    tape: Option<Arc<Tape>>,
 }
 
 /// What a writer tells the engine.
@@ -213,12 +216,24 @@ pub(crate) enum Note {
     /// With how the call ended that gave its last answer.
     Keep(Draft, Option<Outcome>, oneshot::Sender<()>),
     Reserve(Wanted, oneshot::Sender<Result<(), Exhausted>>),
+    /// What was heard of the call that was reserved last.
+    Heard(Heard),
     Settle(Outcome, oneshot::Sender<()>),
 }
 
 impl Sink {
     pub(crate) fn new(notes: mpsc::Sender<Note>) -> Self {
-        Self { notes }
+        Self { notes, tape: None }
+    }
+
+    /// For a step that is done once more: its models are not asked.
+    pub(crate) fn playing(notes: mpsc::Sender<Note>, tape: Arc<Tape>) -> Self {
+        Self { notes, tape: Some(tape) }
+    }
+
+    /// What answers in place of a model, if anything.
+    pub fn tape(&self) -> Option<&Tape> {
+        self.tape.as_deref()
     }
 
     /// The next piece of an answer that is paid for: it is stored soon, so that a process that dies has to buy
@@ -253,6 +268,11 @@ impl Sink {
     /// [`WriteError::Budget`].
     pub async fn reserve(&self, wanted: Wanted) -> Result<(), WriteError> {
         self.ask(|answer| Note::Reserve(wanted, answer)).await?.map_err(WriteError::Budget)
+    }
+
+    /// Records what was heard of the call that was reserved last; stored when it is booked.
+    pub async fn heard(&self, heard: Heard) -> Result<(), WriteError> {
+        self.tell(Note::Heard(heard)).await
     }
 
     /// Books the call that was reserved last and gave no answer to keep.

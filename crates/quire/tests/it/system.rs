@@ -82,7 +82,9 @@ impl System {
     /// The program with this system's settings, for the commands of its operator.
     pub fn command(&self) -> std::process::Command {
         let mut command = std::process::Command::new(program());
-        command.envs(&self.settings).env("QUIRE_PAYMENT_URL", &self.embedded.urls.payment);
+        let urls = &self.embedded.urls;
+        command.envs(&self.settings);
+        command.env("QUIRE_PAYMENT_URL", &urls.payment).env("QUIRE_JOB_URL", &urls.job);
         command
     }
 

@@ -53,6 +53,18 @@ pub(crate) async fn retry(
     Ok((StatusCode::ACCEPTED, [(LOCATION, location)], Json(render::job::of_anybody(&job))))
 }
 
+/// What a job comes to when it is written once more from its recorded calls.
+pub(crate) async fn replay(
+    state: Shared,
+    signed_in: SignedIn,
+    Path(job_id): Path<String>,
+) -> ApiResult<impl IntoResponse> {
+    let SignedIn { caller, .. } = signed_in.operator()?;
+    let request = state.upstream.slow(&caller, pb::ReplayJobRequest { job_id, with_markdown: false });
+    let answer = state.upstream.job.clone().replay_job(request).await?.into_inner();
+    Ok(Json(render::job::replay(&answer)))
+}
+
 pub(crate) async fn set_priority(
     state: Shared,
     signed_in: SignedIn,

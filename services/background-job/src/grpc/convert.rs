@@ -3,10 +3,12 @@
 use quire_proto::job::v1 as pb;
 use quire_proto::timestamp;
 
+use crate::forecast::measure::Forecast;
 use crate::money::price::Price;
+use crate::replay::{Replayed, Report, Verdict};
 use crate::start::NewJob;
 use crate::store::Status;
-use crate::store::entity::{event, job, outbox, step};
+use crate::store::entity::{cost, event, job, outbox, step};
 use crate::timeline::Timeline;
 use crate::writers::Offered;
 
@@ -68,6 +70,7 @@ impl From<job::Model> for pb::Job {
             priority: job.priority,
             paused_at: job.paused_at.map(timestamp),
             pause_reason: job.pause_reason,
+            forecast: None,
         }
     }
 }
@@ -103,6 +106,62 @@ impl From<step::Model> for pb::JobStep {
     }
 }
 
+impl From<cost::Model> for pb::ModelCall {
+    fn from(call: cost::Model) -> Self {
+        Self {
+            step_key: call.step_key,
+            epoch: call.epoch,
+            model: call.model,
+            status: call.status,
+            input_tokens: call.input_tokens,
+            output_tokens: call.output_tokens,
+            cost_micro: call.cost_micro,
+            started_at: Some(timestamp(call.started_at)),
+            ended_at: call.ended_at.map(timestamp),
+        }
+    }
+}
+
+impl From<Forecast> for pb::Forecast {
+    fn from(forecast: Forecast) -> Self {
+        Self {
+            finish_p50: Some(timestamp(forecast.finish.p50)),
+            finish_p90: Some(timestamp(forecast.finish.p90)),
+            cost_micro: forecast.cost_micro,
+        }
+    }
+}
+
+impl From<Verdict> for pb::ReplayVerdict {
+    fn from(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Same => Self::Same,
+            Verdict::Differs => Self::Differs,
+            Verdict::NoRecording => Self::NoRecording,
+            Verdict::PromptChanged => Self::PromptChanged,
+            Verdict::Failed => Self::Failed,
+            Verdict::Written => Self::Written,
+        }
+    }
+}
+
+impl From<Report> for pb::ReplayJobResponse {
+    fn from(report: Report) -> Self {
+        let step = |step: Replayed| pb::ReplayedStep {
+            key: step.key,
+            verdict: pb::ReplayVerdict::from(step.verdict).into(),
+            detail: step.detail,
+            calls: i32::try_from(step.calls).unwrap_or(i32::MAX),
+        };
+        Self {
+            job: Some(report.job.into()),
+            steps: report.steps.into_iter().map(step).collect(),
+            reproduced: report.reproduced,
+            markdown: report.markdown,
+        }
+    }
+}
+
 impl From<Timeline> for pb::GetJobTimelineResponse {
     fn from(timeline: Timeline) -> Self {
         Self {
@@ -110,6 +169,7 @@ impl From<Timeline> for pb::GetJobTimelineResponse {
             job: Some(timeline.job.into()),
             events: timeline.events.into_iter().map(Into::into).collect(),
             steps: timeline.steps.into_iter().map(Into::into).collect(),
+            calls: timeline.calls.into_iter().map(Into::into).collect(),
         }
     }
 }

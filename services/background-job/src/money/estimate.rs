@@ -53,7 +53,11 @@ pub async fn estimate<'a>(
     }
 }
 
-async fn of(store: &Store, offered: &Offered, pages: i64) -> Result<Estimate, DbErr> {
+/// The same for a writer that is known.
+///
+/// # Errors
+/// The database is gone.
+pub async fn of(store: &Store, offered: &Offered, pages: i64) -> Result<Estimate, DbErr> {
     let Some(model) = &offered.model else {
         return Ok(Estimate { usage: Usage::default(), cost_micro: Some(0), measured_jobs: 0 });
     };

@@ -17,6 +17,7 @@ use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, Sta
 use super::budget::{Budgets, Exhausted};
 use super::price::Price;
 use crate::lease::Lease;
+use crate::recordings::{self, Heard};
 use crate::store::entity::{cost, job};
 use crate::store::{Change, Store};
 use crate::writer::Usage;
@@ -38,6 +39,8 @@ pub fn about(bytes: usize) -> i64 {
 /// A call that shall be made.
 #[derive(Debug, Clone)]
 pub struct Wanted {
+    /// SHA-256 of everything that the answer depends on, hex.
+    pub request_hash: String,
     pub model: String,
     pub price: Price,
     /// Of everything that is sent.
@@ -62,6 +65,8 @@ pub struct Call {
     prompt_bytes: usize,
     /// UTF-8 bytes of the answer so far.
     pub seen_bytes: usize,
+    /// What is to be recorded when it is booked.
+    pub heard: Option<Heard>,
 }
 
 /// How a call ended.
@@ -107,8 +112,8 @@ pub async fn reserve(
     if let Err(exhausted) = budgets.check(job.pages, spent, reserved) {
         return Ok(Err(exhausted));
     }
-    let call =
-        Call { id: store.world.id(), price: wanted.price, prompt_bytes: wanted.prompt_bytes, seen_bytes: 0 };
+    let (id, prompt_bytes) = (store.world.id(), wanted.prompt_bytes);
+    let call = Call { id, price: wanted.price, prompt_bytes, seen_bytes: 0, heard: None };
     let usage = call.seen();
     let row = cost::ActiveModel {
         id: Set(call.id.clone()),
@@ -132,6 +137,10 @@ pub async fn reserve(
 }
 
 impl Call {
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
     /// What was sent and seen so far, about.
     fn seen(&self) -> Usage {
         Usage { input_tokens: about(self.prompt_bytes), output_tokens: about(self.seen_bytes) }
@@ -142,8 +151,11 @@ impl Call {
         self.write(change, self.seen(), "open", None).await
     }
 
-    /// Books the call.
+    /// Books the call, and closes its recording.
     pub async fn settle(&self, change: &Change, outcome: Outcome) -> Result<(), DbErr> {
+        if let Some(heard) = &self.heard {
+            recordings::close(change, &self.id, heard).await?;
+        }
         let (status, usage) = match outcome {
             Outcome::Counted(usage) => ("settled", usage),
             Outcome::BrokenOff => ("estimated", self.seen()),

@@ -10,6 +10,7 @@ use crate::attempt::{Attempt, Desk, input_hash};
 use crate::chunks;
 use crate::error::Stop;
 use crate::events::Kind;
+use crate::forecast::measure::forecast;
 use crate::recorder::{DONE, DRAFTED, Recorder, WRITTEN};
 use crate::retry::classify;
 use crate::store::Change;
@@ -39,12 +40,17 @@ impl<'a> Place<'a> {
     ) -> Self {
         // Not of the text before it: a section is not stale because its neighbour was written again.
         let input_hash = input_hash(&(plan_hash, &section.key));
-        Self { chapter, section, number, total, step_key: format!("{STEP}:{}", section.key), input_hash }
+        Self { chapter, section, number, total, step_key: step_key(section), input_hash }
     }
 
     fn title(&self) -> &str {
         self.section.title.as_deref().unwrap_or(&self.chapter.title)
     }
+}
+
+/// The name of a section's step.
+pub fn step_key(section: &PlannedSection) -> String {
+    format!("{STEP}:{}", section.key)
 }
 
 /// Writes the section, as far as it is not done. `before` is what it is told of.
@@ -144,6 +150,8 @@ async fn store(
     change.set(job::Column::SectionsDone, i32::try_from(done).unwrap_or(i32::MAX));
     change.set(job::Column::Percent, percent);
     change.step_done();
+    let whole = (attempt.job, place.total);
+    let forecast = forecast(&change.tx, attempt.store(), whole, &[]).await?;
     change.event(
         Kind::SectionDone,
         json!({
@@ -153,6 +161,7 @@ async fn store(
             "sections": place.total,
             "writer": written.writer,
             "percent": percent,
+            "forecast": forecast.map(|forecast| forecast.json()),
         }),
     );
     change.commit().await?;

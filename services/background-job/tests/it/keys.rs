@@ -37,8 +37,9 @@ impl Keys {
         PublicKey { kid: KID.to_owned(), bytes: self.public.clone() }
     }
 
-    pub fn authorize<T>(&self, user: &str, role: Role, message: T) -> Request<T> {
-        let token = self.token(KID, &claims(&World::system(), user, role));
+    /// A call of a user whose token was signed just now, as the world has it.
+    pub fn authorize<T>(&self, world: &World, user: &str, role: Role, message: T) -> Request<T> {
+        let token = self.token(KID, &claims(world, user, role));
         let mut request = Request::new(message);
         request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
         request

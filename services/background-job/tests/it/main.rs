@@ -4,11 +4,13 @@
 
 mod at_once;
 mod auth;
+mod clocks;
 mod crash;
 mod document;
 mod doors;
 mod ends;
 mod follow;
+mod forecast;
 mod keys;
 mod kills;
 mod model;
@@ -22,6 +24,7 @@ mod payment;
 mod planning;
 mod press;
 mod provider_limits;
+mod replay;
 mod retries;
 mod reviews;
 mod revocations;

@@ -107,6 +107,8 @@ pub struct Service {
     pub client: JobServiceClient<Channel>,
     /// The address that the client calls.
     pub url: String,
+    /// Its users' tokens are from there too.
+    world: World,
     keys: Arc<Keys>,
     shutdown: CancellationToken,
     runtime: Option<Runtime>,
@@ -206,6 +208,11 @@ impl Stage {
         self.update("jobs", assignments).await;
     }
 
+    /// Changes the recorded calls in the same way.
+    pub async fn change_recordings(&self, assignments: &str) {
+        self.update("job_recordings", assignments).await;
+    }
+
     /// Changes the messages in the outbox in the same way.
     pub async fn change_outbox(&self, assignments: &str) {
         self.update("job_outbox", assignments).await;
@@ -256,7 +263,7 @@ impl Stage {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let (ended, done) = tokio::sync::oneshot::channel();
-        let token = shutdown.clone();
+        let (token, its_world) = (shutdown.clone(), world.clone());
         runtime.spawn(async move {
             let listener = TcpListener::from_std(listener).unwrap();
             let served = if config.auth_url.is_empty() {
@@ -267,7 +274,8 @@ impl Stage {
             served.unwrap();
             let _ = ended.send(());
         });
-        Service { client: client(&url), url, keys: self.keys.clone(), shutdown, runtime: Some(runtime), done }
+        let (client, keys) = (client(&url), self.keys.clone());
+        Service { client, url, world: its_world, keys, shutdown, runtime: Some(runtime), done }
     }
 }
 
@@ -280,7 +288,8 @@ impl Service {
     pub fn elsewhere(url: &str, keys: Arc<Keys>) -> Self {
         let (_, done) = tokio::sync::oneshot::channel();
         let shutdown = CancellationToken::new();
-        Self { client: client(url), url: url.to_owned(), keys, shutdown, runtime: None, done }
+        let world = World::system();
+        Self { client: client(url), url: url.to_owned(), world, keys, shutdown, runtime: None, done }
     }
 
     /// Stops it as an operator does.
@@ -330,11 +339,11 @@ impl Service {
     }
 
     pub fn as_user<T>(&self, user: &str, message: T) -> Request<T> {
-        self.keys.authorize(user, Role::User, message)
+        self.keys.authorize(&self.world, user, Role::User, message)
     }
 
     pub fn as_admin<T>(&self, message: T) -> Request<T> {
-        self.keys.authorize("operator", Role::Admin, message)
+        self.keys.authorize(&self.world, "operator", Role::Admin, message)
     }
 
     pub async fn job(&mut self, job_id: &str) -> pb::Job {

@@ -6,5 +6,6 @@ pub mod event;
 pub mod job;
 pub mod lease;
 pub mod outbox;
+pub mod recording;
 pub mod slot;
 pub mod step;

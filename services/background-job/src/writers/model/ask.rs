@@ -1,6 +1,7 @@
 //! What a model is asked, and what is heard of its answer, in no provider's words.
 
 use crate::money::ledger::Outcome;
+pub use crate::recordings::End;
 use crate::writer::{Usage, WriteError};
 
 /// A part of the conversation.
@@ -41,16 +42,6 @@ impl Ask<'_> {
     pub fn bytes(&self) -> usize {
         self.messages.iter().map(|message| message.content.len()).sum()
     }
-}
-
-/// Why a model stopped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
-    Whole,
-    /// There was no more room.
-    NoRoom,
-    /// The provider does not let it say this.
-    Filtered,
 }
 
 /// What one event of a stream says.

@@ -13,12 +13,18 @@ use super::refusal::{self, LOCKED_OUT};
 use super::repetition::Detector;
 use super::sse::Parser;
 use super::{anthropic, openai};
+use crate::attempt::input_hash;
 use crate::money::ledger::{self, Outcome, Wanted};
 use crate::money::price::Price;
+use crate::recordings::{self, Ending};
+use crate::tape::Tape;
 use crate::writer::{Sink, Usage, WriteError};
 use crate::writers::settings::{ModelConfig, ModelSettings};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const GARBLED: &str = "the model's stream is not one of events";
+/// The reason of a refusal that was recorded: only its sentence is.
+const RECORDED: &str = "recorded";
 /// Far above what a section can be.
 const MAX_ANSWER_BYTES: usize = 4 << 20;
 
@@ -74,10 +80,15 @@ impl Model {
     /// Retryable when the endpoint does not answer, is overloaded or breaks off; else the endpoint refuses.
     #[tracing::instrument(name = "model", skip_all, fields(model = self.settings.model))]
     pub async fn ask(&self, ask: Ask<'_>, sink: &Sink) -> Result<Answer, Trouble> {
+        let request_hash = self.hash(ask);
+        if let Some(tape) = sink.tape() {
+            return play(tape, &request_hash, ask, sink).await;
+        }
         let price = self
             .price
             .ok_or_else(|| WriteError::Wait { reason: no_price(self.name()), after: Some(LOCKED_OUT) })?;
         let wanted = Wanted {
+            request_hash,
             model: self.name().to_owned(),
             price,
             prompt_bytes: ask.bytes(),
@@ -90,15 +101,17 @@ impl Model {
         let heard = self.listen(ask, &mut hearing, &mut pass, sink).await;
         let outcome = hearing.outcome();
         pass.used(hearing.tokens(ask));
-        let answer = heard.and_then(|()| hearing.finish(outcome));
-        if let Err(trouble) = &answer {
-            if matches!(trouble, Trouble::Looping | Trouble::Garbled(_)) {
-                // Not even a later attempt shall go on from this text.
-                sink.restart().await?;
-            }
-            sink.settle(outcome).await?;
-        }
-        answer
+        sink.heard(hearing.recorded(&heard)).await?;
+        conclude(heard, hearing, outcome, sink).await
+    }
+
+    /// Of everything that an answer depends on.
+    fn hash(&self, ask: Ask<'_>) -> String {
+        let provider = match self.provider {
+            Provider::OpenAi => "openai",
+            Provider::Anthropic => "anthropic",
+        };
+        input_hash(&(provider, self.name(), ask.messages, self.max_output_tokens, ask.differently))
     }
 
     async fn listen(
@@ -135,9 +148,7 @@ impl Model {
             let piece = timeout_at(patience, stream.next()).await.map_err(|_| self.silent())?;
             let Some(piece) = piece else { break };
             let piece = piece.map_err(|error| refusal::unreachable(&error))?;
-            let events = parser
-                .push(&piece)
-                .map_err(|_| Trouble::Garbled("the model's stream is not one of events"))?;
+            let events = parser.push(&piece).map_err(|_| Trouble::Garbled(GARBLED))?;
             for event in events {
                 let heard = match self.provider {
                     Provider::OpenAi => openai::read(&event)?,
@@ -159,6 +170,33 @@ impl Model {
     }
 }
 
+/// What a call has come to. One without an answer is booked here.
+async fn conclude(
+    heard: Result<(), Trouble>,
+    hearing: Hearing,
+    outcome: Outcome,
+    sink: &Sink,
+) -> Result<Answer, Trouble> {
+    let answer = heard.and_then(|()| hearing.finish(outcome));
+    if let Err(trouble) = &answer {
+        if matches!(trouble, Trouble::Looping | Trouble::Garbled(_)) {
+            // Not even a later attempt shall go on from this text.
+            sink.restart().await?;
+        }
+        sink.settle(outcome).await?;
+    }
+    answer
+}
+
+/// Hears a recorded call as if it were made.
+async fn play(tape: &Tape, request_hash: &str, ask: Ask<'_>, sink: &Sink) -> Result<Answer, Trouble> {
+    let recorded = tape.play(request_hash).ok_or(WriteError::Ended)?;
+    let mut hearing = Hearing::new(ask.after);
+    let heard = hearing.play(recorded, sink).await;
+    let outcome = hearing.outcome();
+    conclude(heard, hearing, outcome, sink).await
+}
+
 fn no_price(model: &str) -> String {
     format!(
         "nobody said what the model {model} costs: set its price in QUIRE_MODEL_PRICES, 0 if it costs nothing"
@@ -171,6 +209,8 @@ struct Hearing {
     detector: Detector,
     continues: bool,
     text: String,
+    /// Everything, as it came.
+    raw: String,
     /// Anything at all was said, even if it only repeated the text before.
     said: bool,
     end: Option<End>,
@@ -189,6 +229,7 @@ impl Hearing {
             detector: Detector::default(),
             continues: !after.is_empty(),
             text: String::new(),
+            raw: String::new(),
             said: false,
             end: None,
             input_tokens: None,
@@ -205,6 +246,7 @@ impl Hearing {
         self.input_tokens = heard.input_tokens.or(self.input_tokens);
         self.output_tokens = heard.output_tokens.or(self.output_tokens);
         self.said |= !heard.text.trim().is_empty();
+        self.raw.push_str(&heard.text);
         let text = self.seam.push(heard.text);
         self.add(text)
     }
@@ -225,6 +267,48 @@ impl Hearing {
             return Err(WriteError::failed("endless_answer", sentence).into());
         }
         Ok(text)
+    }
+
+    /// What is recorded of a call.
+    fn recorded(&self, heard: &Result<(), Trouble>) -> recordings::Heard {
+        let ending = match heard {
+            Ok(()) => Ending::Answered { end: self.end, done: self.done },
+            Err(Trouble::Looping) => Ending::Looping,
+            Err(Trouble::Garbled(_)) => Ending::Garbled,
+            Err(Trouble::Other(error)) => match error {
+                WriteError::Wait { reason, .. } => Ending::Wait { reason: reason.clone() },
+                WriteError::Failed { sentence, .. } => Ending::Failed { sentence: sentence.clone() },
+                WriteError::Retry { .. } | WriteError::Budget(_) | WriteError::Ended => {
+                    Ending::Retry { reason: error.to_string() }
+                }
+            },
+        };
+        let (input_tokens, output_tokens) = (self.input_tokens, self.output_tokens);
+        recordings::Heard { answer: self.raw.clone(), ending, input_tokens, output_tokens }
+    }
+
+    /// Hears what was recorded, and ends as it did.
+    async fn play(&mut self, recorded: recordings::Heard, sink: &Sink) -> Result<(), Trouble> {
+        let recordings::Heard { answer: text, ending, input_tokens, output_tokens } = recorded;
+        let (end, last) = match ending {
+            Ending::Answered { end, done } => (end, done),
+            _ => (None, false),
+        };
+        self.paid = true;
+        let text = self.take(Heard { text, end, input_tokens, output_tokens, last })?;
+        sink.text(text).await?;
+        match ending {
+            Ending::Answered { .. } => {
+                sink.text(self.end()?).await?;
+                Ok(())
+            }
+            Ending::Looping => Err(Trouble::Looping),
+            Ending::Garbled => Err(Trouble::Garbled(GARBLED)),
+            Ending::Open => Err(WriteError::Ended.into()),
+            Ending::Retry { reason } => Err(WriteError::retry(reason).into()),
+            Ending::Wait { reason } => Err(WriteError::Wait { reason, after: None }.into()),
+            Ending::Failed { sentence } => Err(WriteError::failed(RECORDED, sentence).into()),
+        }
     }
 
     /// What the call is booked as.
