@@ -127,6 +127,10 @@ async fn a_program_uses_headers_as_everywhere() {
     let (mut socket, chosen) = open(&door, PATH, &headers).await.unwrap();
     assert_eq!((chosen, event(&mut socket).await["seq"].as_i64()), (None, Some(7)));
     assert_eq!(upstream.calls()[1].message::<job::WatchJobRequest>().after_seq, 3);
+    // The other way to follow knows the same cursor.
+    let events = door.request(Method::GET, "/api/v1/jobs/j-1/events?after=5");
+    assert_eq!(events.header("authorization", &token).send().await.unwrap().status(), 200);
+    assert_eq!(upstream.calls()[3].message::<job::WatchJobRequest>().after_seq, 5);
 }
 
 #[tokio::test]

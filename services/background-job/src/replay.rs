@@ -1,8 +1,7 @@
 //! Writing a job once more from its recorded calls, and comparing.
 //!
 //! No model is asked, no money is reserved, and nothing is stored, neither here nor in the document service. The document
-//! and its sources are read as they are now, and so is how many sections are written at once: where any of it changed since, the prompt
-//! changed, and the report says so.
+//! and its sources are read as they are now: who changed them since is told that the prompt changed.
 
 mod player;
 
@@ -16,14 +15,16 @@ use crate::attempt::{Desk, Tools};
 use crate::error::{JobError, Stop};
 use crate::query::{self, Caller};
 use crate::recorder::{DONE, WRITTEN};
-use crate::recordings;
-use crate::steps::{plan, section, sections, typeset};
+use crate::recordings::{self, Heard};
+use crate::steps::{plan, section, typeset};
 use crate::store::entity::job;
 use crate::store::{Status, Store};
 use crate::tape::Tape;
-use crate::writer::{Order, Plan, Written};
+use crate::writer::{Order, Pen, Plan, Written};
 use player::{Played, Player};
 
+/// No installation writes more sections of a job at the same time.
+const AT_ONCE: usize = 16;
 /// Characters shown of either side where they differ.
 const SHOWN: usize = 40;
 
@@ -67,8 +68,7 @@ pub struct Report {
 /// There is no such job, or a service or the database is gone.
 pub async fn replay(tools: &Tools, job_id: &str) -> Result<Report, JobError> {
     let job = query::get(&tools.store, &Caller::Operator, job_id).await?;
-    let (store, at_once) = (&tools.store, tools.sections_at_once);
-    let mut replay = Replay { store, job: &job, at_once, steps: Vec::new() };
+    let mut replay = Replay { store: &tools.store, job: &job, steps: Vec::new() };
     let markdown = match Desk::open(tools, &job).await {
         Ok(desk) => replay.write(&desk).await?,
         Err(Stop::Failed { sentence, .. }) => {
@@ -89,39 +89,31 @@ pub async fn replay(tools: &Tools, job_id: &str) -> Result<Report, JobError> {
 struct Replay<'a> {
     store: &'a Store,
     job: &'a job::Model,
-    /// Sections that were written at once: it decides what each was told.
-    at_once: usize,
     steps: Vec<Replayed>,
 }
 
 impl Replay<'_> {
     /// Plan and sections, as far as there is a way; gives the Markdown.
     async fn write(&mut self, desk: &Desk) -> Result<String, JobError> {
-        let player = self.player(plan::KEY, false).await?;
+        let calls = recordings::of_step(self.store, &self.job.id, plan::KEY).await?;
+        let player = Player::new(Tape::new(calls), false);
         let played = player.play(|draft, sink| async move { desk.pen.plan(draft, &sink).await }).await;
         let Some(plan) = self.compare::<Plan>(plan::KEY, played, player.played()).await? else {
             return Ok(String::new());
         };
         let mut written: Vec<Arc<Written>> = Vec::new();
-        for (at, (_, planned)) in plan.sections().enumerate() {
+        for (_, planned) in plan.sections() {
             let key = section::step_key(planned);
-            let player = self.player(&key, true).await?;
-            let before = &written[..sections::told(at, self.at_once)];
-            let order = || Order { plan: &plan, key: &planned.key, before };
-            let work = |draft, sink| async move { desk.pen.write(order(), draft, &sink).await };
-            let played = player.play(work).await;
-            match self.compare(&key, played, player.played()).await? {
+            let calls = recordings::of_step(self.store, &self.job.id, &key).await?;
+            let (played, calls) =
+                play_section(desk.pen.as_ref(), &plan, &planned.key, &written, &calls).await;
+            match self.compare(&key, played, calls).await? {
                 Some(section) => written.push(Arc::new(section)),
                 None => break,
             }
         }
         let written: Vec<Written> = written.into_iter().map(Arc::unwrap_or_clone).collect();
         Ok(book_to_markdown(&typeset::book(self.job, desk, &plan, &written)))
-    }
-
-    async fn player(&self, key: &str, keeps_text: bool) -> Result<Player, JobError> {
-        let calls = recordings::of_step(self.store, &self.job.id, key).await?;
-        Ok(Player::new(Tape::new(calls), keeps_text))
     }
 
     /// Notes what became of a step, and gives what the next ones go on from: what was written now, or else what is stored.
@@ -157,6 +149,33 @@ impl Replay<'_> {
     }
 }
 
+/// One section, and how many recordings it used. What it was told then depends on how many were written at the same time:
+/// the first number with which its recordings begin is the right one.
+async fn play_section(
+    pen: &dyn Pen,
+    plan: &Plan,
+    key: &str,
+    written: &[Arc<Written>],
+    calls: &[(String, Heard)],
+) -> (Played<Written>, usize) {
+    let play = async |before: &[Arc<Written>]| {
+        let player = Player::new(Tape::new(calls.to_vec()), true);
+        let work = |draft, sink| async move { pen.write(Order { plan, key, before }, draft, &sink).await };
+        (player.play(work).await, player.played())
+    };
+    let told_everything = play(written).await;
+    if !matches!(told_everything.0, Played::PromptChanged(_)) {
+        return told_everything;
+    }
+    for less in 1..AT_ONCE.min(written.len() + 1) {
+        let told_less = play(&written[..written.len() - less]).await;
+        if !matches!(told_less.0, Played::PromptChanged(_)) {
+            return told_less;
+        }
+    }
+    told_everything
+}
+
 /// Whether every step that was done then is the same, and a failure of the writer is the one of the job.
 fn reproduced(job: &job::Model, steps: &[Replayed]) -> bool {
     let Some((last, before)) = steps.split_last() else { return false };
@@ -185,7 +204,61 @@ fn difference(stored: &str, now: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use async_trait::async_trait;
+    use quire_manuscript::Reference;
+
     use super::*;
+    use crate::recordings::{End, Ending};
+    use crate::writer::{Draft, Sink, Usage, WriteError};
+
+    /// Asks one thing, which names how many sections it is told of, and writes the answer's length.
+    struct Counting;
+
+    #[async_trait]
+    impl Pen for Counting {
+        async fn plan(&self, _: Draft, _: &Sink) -> Result<Plan, WriteError> {
+            Err(WriteError::Ended)
+        }
+
+        async fn write(&self, order: Order<'_>, _: Draft, sink: &Sink) -> Result<Written, WriteError> {
+            let told = order.before.len().to_string();
+            let heard = sink.tape().and_then(|tape| tape.play(&told)).ok_or(WriteError::Ended)?;
+            Ok(written(&heard.answer))
+        }
+
+        fn references(&self, _: &Plan, _: &[Written]) -> Vec<Reference> {
+            Vec::new()
+        }
+
+        fn disclosure(&self) -> String {
+            String::new()
+        }
+    }
+
+    fn written(key: &str) -> Written {
+        let (writer, summary) = (String::new(), String::new());
+        Written { key: key.to_owned(), blocks: Vec::new(), writer, summary, usage: Usage::default() }
+    }
+
+    async fn played(asked: &str) -> (Played<Written>, usize) {
+        let ending = Ending::Answered { end: Some(End::Whole), done: true };
+        let heard = Heard { answer: "it".to_owned(), ending, input_tokens: None, output_tokens: None };
+        let plan = Plan { chapters: Vec::new(), state: serde_json::Value::Null, usage: Usage::default() };
+        let before = ["1", "2", "3"].map(written);
+        play_section(&Counting, &plan, "4", &before, &[(asked.to_owned(), heard)]).await
+    }
+
+    #[tokio::test]
+    async fn a_section_is_told_what_it_was_told_then() {
+        for asked in ["0", "1", "2", "3"] {
+            let (played, calls) = played(asked).await;
+            assert!(matches!(played, Played::Written(section) if section.key == "it"), "{asked}");
+            assert_eq!(calls, 1);
+        }
+        let (played, calls) = played("4").await;
+        assert!(matches!(played, Played::PromptChanged(hash) if hash == "3"), "what it would be told now");
+        assert_eq!(calls, 0);
+    }
 
     #[test]
     fn a_difference_is_shown_where_it_begins() {

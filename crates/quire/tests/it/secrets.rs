@@ -14,6 +14,7 @@ use crate::answer::Answer;
 use crate::customer::{Client, Customer, text};
 use crate::fleet::{Fleet, Member};
 use crate::mailbox;
+use crate::socket::Socket;
 use crate::wait::eventually;
 
 quire_testkit::on_both_databases!(a_whole_sign_in_leaves_no_secret_behind);
@@ -126,6 +127,9 @@ async fn journey(client: &Client, mail: &Path) -> Secrets {
     for path in ["/auth/me", "/documents", "/jobs", "/payment/orders"] {
         ada.get(path).await.with_status(200);
     }
+    // A page's token, among the subprotocols.
+    let nothing = "018bcfe5-6800-7000-8000-000000000001";
+    assert!(Socket::open(&ada, nothing, 0).await.is_none(), "nothing is written");
     let strayed = client.request(Method::GET, &format!("/documents?access_token={}", ada.access));
     Answer::to(strayed).await.with_status(401);
     let renewed = client.refresh(&ada.refresh).await.with_status(200).json();

@@ -111,11 +111,6 @@ fn of_place<'a>(kept: &'a HashMap<String, step::Model>, place: &Place<'_>) -> Op
     kept.get(&place.step_key).filter(|step| step.input_hash == place.input_hash)
 }
 
-/// How many sections from the start a section is told of, where so many are written at once. `at` is counted from 0.
-pub fn told(at: usize, at_once: usize) -> usize {
-    (at + 1).saturating_sub(at_once)
-}
-
 /// Which sections are written and which may start. Places are counted from 0.
 struct Window {
     at_once: usize,
@@ -155,7 +150,8 @@ impl Window {
 
     /// What a section that may start is told of.
     fn before(&self, at: usize) -> Vec<Arc<Written>> {
-        self.written[..told(at, self.at_once)].iter().flatten().cloned().collect()
+        let count = (at + 1).saturating_sub(self.at_once);
+        self.written[..count].iter().flatten().cloned().collect()
     }
 
     fn is_whole(&self) -> bool {

@@ -31,6 +31,7 @@ async fn no_other_service_passes_for_the_operator() {
             client().list_jobs(signed(&stage, name, pb::ListJobsRequest::default())).await.err(),
             client().pause_job(signed(&stage, name, pb::PauseJobRequest::default())).await.err(),
             client().retry_job(signed(&stage, name, pb::RetryJobRequest::default())).await.err(),
+            client().replay_job(signed(&stage, name, pb::ReplayJobRequest::default())).await.err(),
             client().set_job_priority(signed(&stage, name, pb::SetJobPriorityRequest::default())).await.err(),
             client().get_job_timeline(signed(&stage, name, pb::GetJobTimelineRequest::default())).await.err(),
             client()
@@ -42,7 +43,7 @@ async fn no_other_service_passes_for_the_operator() {
                 .await
                 .err(),
         ];
-        assert_eq!(codes.map(|status| status.map(|status| status.code())), [Some(Code::Unauthenticated); 7]);
+        assert_eq!(codes.map(|status| status.map(|status| status.code())), [Some(Code::Unauthenticated); 8]);
     }
 }
 
