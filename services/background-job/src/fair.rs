@@ -17,6 +17,10 @@ const LIVE: &str = "job.status = 'running' AND held.expires_at >= $1";
 /// A job may be taken: it waits and its time has come, or its attempt is gone.
 const FREE: &str =
     "(job.status = 'queued' AND job.run_at <= $1) OR (job.status = 'running' AND held.expires_at < $1)";
+/// Its next claim is its last try: twice a process died while it was at work on its present step. Who broke down by
+/// itself has left its lease empty.
+const SUSPECT: &str = "(job.status = 'queued' AND job.crash_count >= 2)
+    OR (job.status = 'running' AND job.crash_count = 1 AND held.boot_id <> '')";
 const JOBS: &str = "jobs job JOIN job_leases held ON held.job_id = job.id";
 
 /// How many jobs may be at work at the same time, in all processes together.
@@ -25,6 +29,64 @@ pub struct Limits {
     pub per_user: u32,
     /// 0: no limit.
     pub global: u32,
+}
+
+/// Which of the free jobs are meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    /// Whose last try comes next, because processes died while they were at work.
+    Suspects,
+    Others,
+}
+
+impl Which {
+    fn free(self) -> String {
+        match self {
+            Self::Suspects => format!("({FREE}) AND ({SUSPECT})"),
+            Self::Others => format!("({FREE}) AND NOT ({SUSPECT})"),
+        }
+    }
+}
+
+/// What a process has at work, and whether jobs at their last try wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AtWork {
+    pub jobs: i64,
+    /// Those of them that are at their last try.
+    pub suspects: i64,
+    /// Suspects that are free, whoever's.
+    pub waiting: i64,
+}
+
+/// Looks at the jobs of a process and at those that broke off.
+///
+/// # Errors
+/// The database is gone.
+pub async fn at_work(
+    connection: &impl ConnectionTrait,
+    now: Timestamp,
+    boot_id: &str,
+) -> Result<AtWork, DbErr> {
+    let count = |condition: &str| {
+        format!("CAST(COALESCE(SUM(CASE WHEN {condition} THEN 1 ELSE 0 END), 0) AS BIGINT)")
+    };
+    let mine = format!("{LIVE} AND held.boot_id = $2");
+    let sql = format!(
+        "SELECT {} AS jobs, {} AS suspects, {} AS waiting FROM {JOBS}
+         WHERE job.finished_at IS NULL AND (held.boot_id = $2 OR job.crash_count > 0)",
+        count(&mine),
+        count(&format!("{mine} AND job.crash_count >= 2")),
+        count(&format!("({FREE}) AND ({SUSPECT})")),
+    );
+    let values = [now.unix_micros().into(), boot_id.into()];
+    let statement = Statement::from_sql_and_values(connection.get_database_backend(), sql, values);
+    let row = connection.query_one_raw(statement).await?;
+    let row = row.ok_or_else(|| DbErr::RecordNotFound("a count has one row".to_owned()))?;
+    Ok(AtWork {
+        jobs: row.try_get("", "jobs")?,
+        suspects: row.try_get("", "suspects")?,
+        waiting: row.try_get("", "waiting")?,
+    })
 }
 
 /// Holds up everybody else who takes a job under the limit for all users, until the end of the transaction. SQLite has
@@ -39,7 +101,7 @@ pub async fn lock_all(tx: &DatabaseTransaction, limits: Limits) -> Result<(), Db
     Ok(())
 }
 
-/// The user who is served next: who has the fewest jobs at work, then who was served the longest ago, then whose best job
+/// The user with such a job who is served next: who has the fewest jobs at work, then who was served the longest ago, then whose best job
 /// ranks higher or is older. `None` if no job is free, or none may be taken now. With `lock` the user's row is held until
 /// the end of the transaction; those that others hold are skipped.
 ///
@@ -49,14 +111,16 @@ pub async fn next_user(
     connection: &impl ConnectionTrait,
     now: Timestamp,
     limits: Limits,
+    which: Which,
     lock: bool,
 ) -> Result<Option<String>, DbErr> {
     let lock = locking(connection, lock, "slot");
+    let free = which.free();
     let sql = format!(
         "WITH standing AS (
            SELECT job.user_id AS user_id, job.priority AS priority, job.created_at AS created_at,
                   CASE WHEN {LIVE} THEN 1 ELSE 0 END AS live
-           FROM {JOBS} WHERE job.finished_at IS NULL AND (({LIVE}) OR {FREE})
+           FROM {JOBS} WHERE job.finished_at IS NULL AND (({LIVE}) OR ({free}))
          ), users AS (
            SELECT user_id, SUM(live) AS running, SUM(1 - live) AS waiting,
                   MAX(CASE live WHEN 0 THEN priority END) AS best,
@@ -82,12 +146,14 @@ pub async fn next_job(
     tx: &DatabaseTransaction,
     now: Timestamp,
     limits: Limits,
+    which: Which,
     user_id: &str,
 ) -> Result<Option<String>, DbErr> {
     let lock = locking(tx, true, "held");
+    let free = which.free();
     let sql = format!(
         "SELECT job.id AS found FROM {JOBS}
-         WHERE job.finished_at IS NULL AND job.user_id = $2 AND ({FREE})
+         WHERE job.finished_at IS NULL AND job.user_id = $2 AND ({free})
            AND (SELECT COUNT(*) FROM {JOBS} WHERE job.finished_at IS NULL AND job.user_id = $2 AND {LIVE}) < $3
          ORDER BY job.priority DESC, job.pages, job.created_at, job.id LIMIT 1{lock}"
     );

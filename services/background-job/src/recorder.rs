@@ -178,6 +178,9 @@ impl<'a> Recorder<'a> {
         if self.unstored.len() >= STORE_BYTES || self.unstored_since.elapsed() >= STORE_AFTER {
             self.store_text(&change).await?;
         }
+        if let Some(call) = &self.call {
+            call.note(&change).await?;
+        }
         Ok(change.commit().await?)
     }
 
@@ -189,9 +192,6 @@ impl<'a> Recorder<'a> {
         let length = text.len();
         chunks::add(change, &self.step, self.stored, text).await?;
         self.stored += length;
-        if let Some(call) = &self.call {
-            call.note(change).await?;
-        }
         Ok(())
     }
 
