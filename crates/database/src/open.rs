@@ -9,6 +9,10 @@ use sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
 
 use crate::{Database, DatabaseError};
 
+/// PostgreSQL ends a transaction whose process says nothing for so long, as one that is frozen: it holds rows that others
+/// wait for. No transaction here waits for anything but the database.
+const SILENT_TRANSACTION: &str = "10s";
+
 /// Which database, and how many connections. Its `Debug` leaves out the address, which may hold a password.
 #[derive(Clone)]
 pub struct Settings {
@@ -71,6 +75,9 @@ pub async fn open(settings: &Settings) -> Result<Database, DatabaseError> {
     }
     create_schema(settings).await?;
     options.set_schema_search_path(settings.schema.clone());
+    options.map_sqlx_postgres_opts(|postgres| {
+        postgres.options([("idle_in_transaction_session_timeout", SILENT_TRANSACTION)])
+    });
     Ok(Database::new(Connector::connect(options).await?))
 }
 

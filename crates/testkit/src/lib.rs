@@ -9,6 +9,7 @@ mod database;
 pub mod doors;
 mod lying_redis;
 pub mod model_server;
+mod own_postgres;
 mod private;
 mod process;
 mod redis_server;
@@ -16,6 +17,7 @@ mod valve;
 
 pub use database::{Backend, TestDatabase};
 pub use lying_redis::{Lie, LyingRedis};
+pub use own_postgres::OwnPostgres;
 pub use process::Process;
 pub use redis_server::redis;
 pub use valve::Valve;

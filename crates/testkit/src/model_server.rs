@@ -52,7 +52,7 @@ pub const USAGE: (i64, i64) = (100, 20);
 
 /// `outline`, `chapter 3` for the sections of one, or the key of a section: what is asked for.
 type Asked = String;
-type Script = Box<dyn Fn(&str, usize) -> Reply + Send + Sync>;
+type Script = Box<dyn Fn(&Value, &str, usize) -> Reply + Send + Sync>;
 
 /// The server. Cheap to clone; clones are the same one.
 #[derive(Clone)]
@@ -71,6 +71,16 @@ impl ModelServer {
     /// # Panics
     /// No port of this machine is free.
     pub async fn start(script: impl Fn(&str, usize) -> Reply + Send + Sync + 'static) -> Self {
+        Self::start_reading(move |_, asked, number| script(asked, number)).await
+    }
+
+    /// The same with a script that also reads the body of each call.
+    ///
+    /// # Panics
+    /// As [`Self::start`].
+    pub async fn start_reading(
+        script: impl Fn(&Value, &str, usize) -> Reply + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
         let address = listener.local_addr().expect("a listener has an address");
         let model = Self {
@@ -123,14 +133,14 @@ impl ModelServer {
             (None, Some(number)) => format!("chapter {number}"),
             (None, None) => "outline".to_owned(),
         };
-        self.requests().push(request);
+        self.requests().push(request.clone());
         let mut number = 0;
         self.calls.send_modify(|calls| {
             let count = calls.entry(asked.clone()).or_default();
             *count += 1;
             number = *count;
         });
-        (self.script)(&asked, number)
+        (self.script)(&request, &asked, number)
     }
 }
 

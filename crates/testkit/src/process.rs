@@ -1,4 +1,4 @@
-//! Programs under test as processes of their own, which a test may kill, pause and let go on.
+//! Programs under test as processes of their own, which a test may kill, stop, pause and let go on.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -59,6 +59,11 @@ impl Process {
     /// SIGCONT: it goes on as if no time had passed.
     pub fn resume(&self) {
         self.signal(Signal::CONT);
+    }
+
+    /// SIGTERM: it is asked to end.
+    pub fn terminate(&self) {
+        self.signal(Signal::TERM);
     }
 
     /// The end of its log, for messages of failed tests.

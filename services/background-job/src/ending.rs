@@ -4,9 +4,11 @@ use quire_proto::payment::v1::JobOutcome;
 use sea_orm::DbErr;
 use serde_json::json;
 
+use crate::chunks;
 use crate::error::Stop;
 use crate::events::Kind;
 use crate::lease::{self, Lease};
+use crate::money::ledger;
 use crate::outbox;
 use crate::pause;
 use crate::store::entity::job;
@@ -114,5 +116,8 @@ pub async fn write(
             change.post(outbox::REPORT, report.payload()).await?;
         }
     }
+    // Whatever an attempt left that was lost: nobody goes on from it.
+    ledger::book_rest(change, &job.id).await?;
+    chunks::drop_all(change, &job.id).await?;
     lease::release(&change.tx, &job.id).await
 }

@@ -16,6 +16,10 @@ use crate::store::entity::slot;
 const TAKEN: &str = "jobs job JOIN job_leases held ON held.job_id = job.id WHERE job.status = 'running'";
 /// The order of a user's waiting jobs; as the index has it.
 const RANK: &str = "job.priority DESC, job.pages, job.created_at, job.id";
+/// Its next claim is its last try: twice a process died while it was at work on its present step. Who broke down by
+/// itself has left its lease empty.
+const SUSPECT_GONE: &str = "(job.crash_count = 1 AND held.boot_id <> '')";
+const SUSPECT_WAITING: &str = "job.crash_count >= 2";
 
 /// How many jobs may be at work at the same time, in all processes together.
 #[derive(Debug, Clone, Copy)]
@@ -23,6 +27,75 @@ pub struct Limits {
     pub per_user: u32,
     /// 0: no limit.
     pub global: u32,
+}
+
+/// Which of the free jobs are meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    /// Whose last try comes next, because processes died while they were at work.
+    Suspects,
+    Others,
+}
+
+impl Which {
+    /// Of jobs whose attempt is gone.
+    fn gone(self) -> String {
+        match self {
+            Self::Suspects => SUSPECT_GONE.to_owned(),
+            Self::Others => format!("NOT {SUSPECT_GONE}"),
+        }
+    }
+
+    /// Of jobs that wait.
+    fn waiting(self) -> String {
+        match self {
+            Self::Suspects => SUSPECT_WAITING.to_owned(),
+            Self::Others => format!("NOT ({SUSPECT_WAITING})"),
+        }
+    }
+}
+
+/// What a process has at work, and whether jobs at their last try wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AtWork {
+    pub jobs: i64,
+    /// Those of them that are at their last try.
+    pub suspects: i64,
+    /// Suspects that are free, whoever's.
+    pub waiting: i64,
+}
+
+/// Looks at the jobs of a process and at those that broke off.
+///
+/// # Errors
+/// The database is gone.
+pub async fn at_work(
+    connection: &impl ConnectionTrait,
+    now: Timestamp,
+    boot_id: &str,
+) -> Result<AtWork, DbErr> {
+    let count = |condition: &str| format!("SELECT COUNT(*) FROM jobs job JOIN job_leases held ON {condition}");
+    let mine = "held.job_id = job.id WHERE job.status = 'running' AND held.expires_at >= $1 AND held.boot_id = $2";
+    let broken = "held.job_id = job.id WHERE job.finished_at IS NULL AND job.crash_count > 0";
+    let free = format!(
+        "((job.status = 'queued' AND job.run_at <= $1 AND {SUSPECT_WAITING})
+          OR (job.status = 'running' AND held.expires_at < $1 AND {SUSPECT_GONE}))"
+    );
+    let sql = format!(
+        "SELECT ({}) AS jobs, ({}) AS suspects, ({}) AS waiting",
+        count(mine),
+        count(&format!("{mine} AND job.crash_count >= 2")),
+        count(&format!("{broken} AND {free}")),
+    );
+    let values = [now.unix_micros().into(), boot_id.into()];
+    let statement = Statement::from_sql_and_values(connection.get_database_backend(), sql, values);
+    let row = connection.query_one_raw(statement).await?;
+    let row = row.ok_or_else(|| DbErr::RecordNotFound("a count has one row".to_owned()))?;
+    Ok(AtWork {
+        jobs: row.try_get("", "jobs")?,
+        suspects: row.try_get("", "suspects")?,
+        waiting: row.try_get("", "waiting")?,
+    })
 }
 
 /// Holds up everybody else who takes a job under the limit for all users, until the end of the transaction. SQLite has
@@ -37,7 +110,7 @@ pub async fn lock_all(tx: &DatabaseTransaction, limits: Limits) -> Result<(), Db
     Ok(())
 }
 
-/// The user who is served next: who has the fewest jobs at work, then who was served the longest ago, then who has a job
+/// The user with such a job who is served next: who has the fewest jobs at work, then who was served the longest ago, then who has a job
 /// whose attempt is gone, then whose best job ranks higher or is older. `None` if no job is free, or none may be taken now.
 /// With `lock` the user's row is held until the end of the transaction; those that others hold are skipped.
 ///
@@ -50,6 +123,7 @@ pub async fn next_user(
     connection: &impl ConnectionTrait,
     now: Timestamp,
     limits: Limits,
+    which: Which,
     lock: bool,
 ) -> Result<Option<String>, DbErr> {
     let lock = locking(connection, lock, "slot");
@@ -59,6 +133,7 @@ pub async fn next_user(
               ORDER BY job.user_id LIMIT 1)"
         )
     };
+    let (gone, waiting) = (which.gone(), which.waiting());
     let (first, following) = (next_open(""), next_open(" AND job.user_id > users.user_id"));
     let sql = format!(
         "WITH RECURSIVE users(user_id) AS (
@@ -67,12 +142,12 @@ pub async fn next_user(
            SELECT {following} FROM users WHERE users.user_id IS NOT NULL
          ), taken AS (
            SELECT job.user_id AS user_id, SUM(CASE WHEN held.expires_at >= $1 THEN 1 ELSE 0 END) AS running,
-                  SUM(CASE WHEN held.expires_at < $1 THEN 1 ELSE 0 END) AS gone
+                  SUM(CASE WHEN held.expires_at < $1 AND {gone} THEN 1 ELSE 0 END) AS gone
            FROM {TAKEN} GROUP BY job.user_id
          ), standing AS (
            SELECT users.user_id AS user_id, COALESCE(taken.running, 0) AS running, COALESCE(taken.gone, 0) AS gone,
                   (SELECT job.id FROM jobs job
-                   WHERE job.status = 'queued' AND job.user_id = users.user_id AND job.run_at <= $1
+                   WHERE job.status = 'queued' AND job.user_id = users.user_id AND job.run_at <= $1 AND {waiting}
                    ORDER BY {RANK} LIMIT 1) AS best
            FROM users LEFT JOIN taken ON taken.user_id = users.user_id
          )
@@ -99,6 +174,7 @@ pub async fn next_job(
     tx: &DatabaseTransaction,
     now: Timestamp,
     limits: Limits,
+    which: Which,
     user_id: &str,
 ) -> Result<Option<String>, DbErr> {
     let lock = locking(tx, true, "held");
@@ -106,10 +182,13 @@ pub async fn next_job(
         "job.user_id = $2
          AND (SELECT COUNT(*) FROM {TAKEN} AND job.user_id = $2 AND held.expires_at >= $1) < $3"
     );
-    let gone = format!("{TAKEN} AND held.expires_at < $1");
-    let waiting = "jobs job JOIN job_leases held ON held.job_id = job.id
-                   WHERE job.status = 'queued' AND job.run_at <= $1";
-    for jobs in [gone.as_str(), waiting] {
+    let gone = format!("{TAKEN} AND held.expires_at < $1 AND {}", which.gone());
+    let waiting = format!(
+        "jobs job JOIN job_leases held ON held.job_id = job.id
+         WHERE job.status = 'queued' AND job.run_at <= $1 AND {}",
+        which.waiting()
+    );
+    for jobs in [gone, waiting] {
         let sql = format!("SELECT job.id AS found FROM {jobs} AND {room} ORDER BY {RANK} LIMIT 1{lock}");
         let values = [now.unix_micros().into(), user_id.into(), bound(limits.per_user)];
         if let Some(job_id) = found(tx, &sql, values).await? {

@@ -127,15 +127,18 @@ pub async fn keep(store: &Store, lease: &Lease, length: Duration, signals: &Sign
     signals.lost.cancel();
 }
 
-/// Extends the lease from the database's present time. `None`: it belongs to another attempt.
+/// Extends the lease from the database's present time. `None`: it belongs to another attempt, or may at any moment: it
+/// has run out, and the user's place with it.
 async fn renew(store: &Store, lease: &Lease, length: Duration) -> Result<Option<Wanted>, DbErr> {
     let tx = store.database.begin_write().await?;
-    let expires_at = now(&tx).await?.plus(length);
+    let now = now(&tx).await?;
+    let expires_at = now.plus(length);
     let renewed = lease::Entity::update_many()
         .col_expr(lease::Column::ExpiresAt, Expr::value(expires_at.unix_micros()))
         .filter(lease::Column::JobId.eq(&lease.job_id))
         .filter(lease::Column::Epoch.eq(lease.epoch))
         .filter(lease::Column::BootId.eq(&*lease.boot_id))
+        .filter(lease::Column::ExpiresAt.gte(now.unix_micros()))
         .exec(&tx)
         .await?;
     if renewed.rows_affected == 0 {

@@ -1,14 +1,15 @@
 //! Taking the next job: waiting ones whose time has come, and running ones whose attempt is gone.
 
+use quire_clock::Timestamp;
 use quire_database::now;
 use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait, DbErr, EntityTrait, ExprTrait, QueryFilter};
+use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, ExprTrait, QueryFilter};
 use serde_json::json;
 
 use crate::ending::{self, FINISH};
 use crate::error::Stop;
 use crate::events::Kind;
-use crate::fair;
+use crate::fair::{self, Which};
 use crate::lease::Lease;
 use crate::pause;
 use crate::retry;
@@ -36,20 +37,20 @@ pub enum Claim {
 pub async fn claim(store: &Store, worker: &str, pace: &Pace) -> Result<Claim, DbErr> {
     let reader = store.database.reader();
     // Looked up without a transaction first: an idle worker must not take SQLite's one write lock.
-    if !store.database.is_postgres()
-        && fair::next_user(reader, now(reader).await?, pace.limits, false).await?.is_none()
-    {
+    if !store.database.is_postgres() && next(store, reader, now(reader).await?, pace, false).await?.is_none() {
         return Ok(Claim::Nothing);
     }
+    // One after the other in this process: what its workers have is counted below.
+    let _turn = store.claiming.lock().await;
     let at = store.world.now();
     let tx = store.database.begin_write().await?;
     let now = now(&tx).await?;
     fair::lock_all(&tx, pace.limits).await?;
-    let Some(user_id) = fair::next_user(&tx, now, pace.limits, true).await? else {
+    let Some((user_id, which)) = next(store, &tx, now, pace, true).await? else {
         return Ok(Claim::Nothing);
     };
     // Counted again: on PostgreSQL the user's row may be newer than the snapshot that chose it.
-    let Some(job_id) = fair::next_job(&tx, now, pace.limits, &user_id).await? else {
+    let Some(job_id) = fair::next_job(&tx, now, pace.limits, which, &user_id).await? else {
         return Ok(Claim::Nothing);
     };
     // The lease row may be newer than the snapshot, too.
@@ -112,6 +113,30 @@ pub async fn claim(store: &Store, worker: &str, pace: &Pace) -> Result<Claim, Db
     // Whoever skipped the user's row while it was held here looks again.
     store.wakes.queue.notify_waiters();
     Ok(Claim::Taken(Box::new(job), lease))
+}
+
+/// Whose job this process may take, and which kind of it. One at its last try is alone in its process: it may have taken
+/// others down with it, or have been taken down with another, and only now it shows.
+async fn next(
+    store: &Store,
+    connection: &impl ConnectionTrait,
+    now: Timestamp,
+    pace: &Pace,
+    lock: bool,
+) -> Result<Option<(String, Which)>, DbErr> {
+    let here = fair::at_work(connection, now, &store.boot_id).await?;
+    if here.suspects > 0 {
+        return Ok(None);
+    }
+    if here.waiting > 0 {
+        let suspect = fair::next_user(connection, now, pace.limits, Which::Suspects, lock).await?;
+        if suspect.is_some() {
+            // Else it waits for the end of those that are at work here, and nothing new is begun.
+            return Ok(suspect.filter(|_| here.jobs == 0).map(|user_id| (user_id, Which::Suspects)));
+        }
+    }
+    let user_id = fair::next_user(connection, now, pace.limits, Which::Others, lock).await?;
+    Ok(user_id.map(|user_id| (user_id, Which::Others)))
 }
 
 /// Puts a job back into the queue as it is, or to rest if that was wanted: no attempt of a step is spent.

@@ -183,6 +183,9 @@ impl<'a> Recorder<'a> {
         if self.unstored.len() >= STORE_BYTES || self.unstored_since.elapsed() >= STORE_AFTER {
             self.store_text(&change).await?;
         }
+        if let Some(call) = &self.call {
+            call.note(&change).await?;
+        }
         Ok(change.commit().await?)
     }
 
@@ -194,7 +197,6 @@ impl<'a> Recorder<'a> {
         let length = text.len();
         if let Some(call) = &self.call {
             recordings::append(change, call.id(), &text).await?;
-            call.note(change).await?;
         }
         chunks::add(change, &self.step, self.stored, text).await?;
         self.stored += length;

@@ -146,7 +146,7 @@ impl Call {
         Usage { input_tokens: about(self.prompt_bytes), output_tokens: about(self.seen_bytes) }
     }
 
-    /// Notes how far the answer has come: should the process die, so much is booked.
+    /// Notes how far the answer has come: should the process die or the job be cancelled, so much is booked.
     pub async fn note(&self, change: &Change) -> Result<(), DbErr> {
         self.write(change, self.seen(), "open", None).await
     }
@@ -197,6 +197,19 @@ pub async fn book_own(change: &Change, lease: &Lease) -> Result<(), DbErr> {
         .filter(cost::Column::Status.eq("open"))
         .filter(cost::Column::JobId.eq(&lease.job_id))
         .filter(cost::Column::Epoch.eq(lease.epoch))
+        .exec(&change.tx)
+        .await?;
+    Ok(())
+}
+
+/// Books what is open of a job that ends: calls of attempts that were lost.
+pub async fn book_rest(change: &Change, job_id: &str) -> Result<(), DbErr> {
+    let at = now(&change.tx).await?.unix_micros();
+    cost::Entity::update_many()
+        .col_expr(cost::Column::Status, Expr::value("wasted"))
+        .col_expr(cost::Column::EndedAt, Expr::value(at))
+        .filter(cost::Column::Status.eq("open"))
+        .filter(cost::Column::JobId.eq(job_id))
         .exec(&change.tx)
         .await?;
     Ok(())

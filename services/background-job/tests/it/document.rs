@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use futures::Stream;
@@ -32,6 +33,8 @@ pub struct Told {
     pub sections: Vec<Sent>,
     pub exports: Vec<(pb::ExportFormat, Vec<u8>)>,
     pub reports: Vec<(pb::DocumentStatus, i32, String)>,
+    /// The jobs that handed something over.
+    pub delivered: Vec<String>,
     /// Writes that came from an epoch older than the newest seen.
     pub fenced: usize,
     /// The newest epoch of each job.
@@ -53,6 +56,8 @@ pub struct FakeDocument {
     pub edited: Arc<Mutex<Option<pb::Outline>>>,
     /// Whether another job has ended the document.
     pub ended: Arc<Mutex<bool>>,
+    /// Each document is titled with its id, so that a request to the model tells which one it is about.
+    pub titled_by_id: Arc<AtomicBool>,
     /// Changes with each report.
     reports: watch::Sender<usize>,
 }
@@ -68,6 +73,7 @@ impl FakeDocument {
             refuse_parts: Arc::default(),
             edited: Arc::default(),
             ended: Arc::default(),
+            titled_by_id: Arc::default(),
             reports: watch::Sender::new(0),
         }
     }
@@ -147,9 +153,13 @@ impl DocumentService for FakeDocument {
 
     async fn get_brief(
         &self,
-        _: Request<pb::GetBriefRequest>,
+        request: Request<pb::GetBriefRequest>,
     ) -> Result<Response<pb::GetBriefResponse>, Status> {
-        Ok(Response::new(self.brief.lock().unwrap().clone()))
+        let mut brief = self.brief.lock().unwrap().clone();
+        if let (true, Some(document)) = (self.titled_by_id.load(Ordering::SeqCst), &mut brief.document) {
+            document.title = request.into_inner().document_id;
+        }
+        Ok(Response::new(brief))
     }
 
     type ReadSourcesStream = Pages;
@@ -225,6 +235,7 @@ impl DocumentService for FakeDocument {
     ) -> Result<Response<pb::ReportJobResponse>, Status> {
         let request = request.into_inner();
         let status = request.status();
+        let job_id = request.fence.as_ref().map(|fence| fence.job_id.clone()).unwrap_or_default();
         self.pass(request.fence)?;
         let refusals = match status {
             pb::DocumentStatus::Completed => Some(&self.refuse_completion),
@@ -234,7 +245,12 @@ impl DocumentService for FakeDocument {
         if let Some(refusal) = refusals.and_then(|refusals| refusals.lock().unwrap().pop_front()) {
             return Err(refusal);
         }
-        self.told.lock().unwrap().reports.push((status, request.counted_pages, request.failure));
+        let mut told = self.told.lock().unwrap();
+        if request.counted_pages > 0 {
+            told.delivered.push(job_id);
+        }
+        told.reports.push((status, request.counted_pages, request.failure));
+        drop(told);
         self.reports.send_modify(|reports| *reports += 1);
         Ok(Response::new(pb::ReportJobResponse {}))
     }

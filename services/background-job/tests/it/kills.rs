@@ -3,27 +3,20 @@
 
 use std::collections::BTreeSet;
 use std::os::unix::process::ExitStatusExt;
-use std::process::Stdio;
 use std::sync::Arc;
-use std::time::Duration;
 
-use quire_background_job::Parts;
 use quire_clock::{FailPoints, World};
 use quire_fault::Fault;
-use quire_identity::Gatekeeper;
 use quire_proto::job::v1 as pb;
 use quire_proto::payment::v1::JobOutcome;
 use quire_testkit::Backend;
-use serde::{Deserialize, Serialize};
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, Command};
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 
+use crate::elsewhere::{Elsewhere, Halt, PATIENCE, Setup};
 use crate::model::{FakeModel, KEYS, Reply, willing};
 use crate::press::FixedPress;
 use crate::reviews::approve;
-use crate::stage::{DOCUMENT, Directions, ORDER, OWNER, Service, Stage, assert_whole};
+use crate::stage::{DOCUMENT, ORDER, OWNER, Service, Stage, assert_whole};
 
 quire_testkit::on_both_databases!(
     a_paid_job_survives_a_kill_at_every_place,
@@ -32,14 +25,10 @@ quire_testkit::on_both_databases!(
     a_review_survives_a_kill_at_every_place,
 );
 
-/// What the process that plays the service must know.
-const SERVICE: &str = "QUIRE_TEST_JOB_SERVICE";
 const SIGABRT: i32 = 6;
-/// Waits end here; nothing is measured with it.
-const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What happens to an order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Journey {
     /// It is delivered.
     Paid,
@@ -60,14 +49,20 @@ impl Journey {
         let stage = Stage::openai(backend, model.await).await;
         // The part that is cancelled is the first half.
         let mut stage = if self == Self::Part { stage.in_order() } else { stage };
-        stage.press = self.press();
+        stage.press = Arc::new(FixedPress::pages(self.pages()));
         let review = self == Self::Reviewed;
         stage.document.brief.lock().unwrap().document.as_mut().unwrap().review_outline = review;
         stage
     }
 
-    fn press(self) -> Arc<FixedPress> {
-        Arc::new(FixedPress::pages(if self == Self::Part { 2 } else { 6 }))
+    fn pages(self) -> u32 {
+        if self == Self::Part { 2 } else { 6 }
+    }
+
+    /// A process that dies at the place.
+    fn doom(self, place: &str) -> Setup {
+        let halt = Some((place.to_owned(), Halt::Dies));
+        Setup { workers: self.workers(), pages: self.pages(), halt, ..Setup::default() }
     }
 
     fn workers(self) -> usize {
@@ -149,11 +144,9 @@ async fn kill_everywhere(journey: Journey, backend: Backend, last: &[&'static st
     assert_eq!(places.iter().copied().collect::<Vec<_>>(), expected);
     for place in places {
         let stage = journey.stage(backend).await;
-        let (mut child, mut doomed) = start_doomed(&stage, journey, place).await;
-        journey.drive(&stage, &mut doomed).await;
-        let ended = tokio::time::timeout(PATIENCE, child.wait()).await;
-        let ended = ended.unwrap_or_else(|_| panic!("it does not come by {place}")).unwrap();
-        assert_eq!(ended.signal(), Some(SIGABRT), "{place}");
+        let mut doomed = Elsewhere::start(&stage, &journey.doom(place)).await;
+        journey.drive(&stage, &mut doomed.service).await;
+        assert_eq!(doomed.ended().await.signal(), Some(SIGABRT), "{place}");
 
         let world = World::system();
         let mut service = stage.start_with(world, |config| config.concurrency = journey.workers()).await;
@@ -278,68 +271,4 @@ async fn a_cancellation_before_the_start_survives_a_kill_at_every_place(backend:
     ];
     let last = ["job.outbox.settled", "job.outbox.reported"];
     kill_everywhere(Journey::Nothing, backend, &last, &expected).await;
-}
-
-/// What the other process is told.
-#[derive(Serialize, Deserialize)]
-struct Doom {
-    directions: Directions,
-    journey: Journey,
-    place: String,
-}
-
-/// Ends the process as a power cut does.
-struct Abort {
-    place: String,
-}
-
-impl FailPoints for Abort {
-    fn reach(&self, point: &'static str) {
-        if point == self.place {
-            std::process::abort();
-        }
-    }
-}
-
-/// The service in a process of its own, which dies at the place.
-async fn start_doomed(stage: &Stage, journey: Journey, place: &str) -> (Child, Service) {
-    let doom = Doom { directions: stage.directions(), journey, place: place.to_owned() };
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "kills::acts_as_the_service_when_asked_to", "--nocapture"])
-        .env(SERVICE, serde_json::to_string(&doom).unwrap())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    loop {
-        let line = lines.next_line().await.unwrap().expect("the service says where it is");
-        // The test runner writes to the same line.
-        if let Some((_, url)) = line.split_once("url=") {
-            return (child, Service::elsewhere(url, stage.keys.clone()));
-        }
-    }
-}
-
-/// Not a test of its own: [`start_doomed`] runs it, and only it, in a process of its own.
-#[test]
-fn acts_as_the_service_when_asked_to() {
-    let Ok(doom) = std::env::var(SERVICE) else {
-        return;
-    };
-    let Doom { directions, journey, place } = serde_json::from_str(&doom).unwrap();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    runtime.block_on(async {
-        let mut config = directions.config();
-        config.concurrency = journey.workers();
-        let world = World::system().with_fail_points(Arc::new(Abort { place }));
-        let gatekeeper = Gatekeeper::new(world.clone(), Arc::new(directions.keys()), &config.master);
-        let parts = Parts { gatekeeper, press: journey.press() };
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        println!("url=http://{}", listener.local_addr().unwrap());
-        let served =
-            quire_background_job::serve_with(config, parts, world, listener, CancellationToken::new()).await;
-        served.unwrap();
-    });
 }

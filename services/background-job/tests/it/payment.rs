@@ -1,6 +1,6 @@
 //! The payment service, played: it hears how orders end.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
@@ -25,6 +25,21 @@ impl FakePayment {
 
     pub fn settled(&self) -> Vec<pb::SettleOrderRequest> {
         self.settled.borrow().clone()
+    }
+
+    /// Waits until `count` settlements were taken.
+    pub async fn has_settled(&self, count: usize) {
+        let mut settled = self.settled.subscribe();
+        settled.wait_for(|settled| settled.len() >= count).await.unwrap();
+    }
+
+    /// Waits until it heard of the ends of `count` jobs; of one perhaps twice, if a process ended meanwhile.
+    pub async fn has_settled_jobs(&self, count: usize) {
+        let jobs = |settled: &[pb::SettleOrderRequest]| {
+            settled.iter().map(|settled| settled.job_id.clone()).collect::<HashSet<_>>().len()
+        };
+        let mut settled = self.settled.subscribe();
+        settled.wait_for(|settled| settled.len() >= count && jobs(settled) >= count).await.unwrap();
     }
 
     /// Waits until `count` settlements were taken, and gives them, the oldest first.

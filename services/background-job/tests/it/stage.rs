@@ -12,7 +12,7 @@ use quire_proto::job::v1 as pb;
 use quire_proto::job::v1::job_service_client::JobServiceClient;
 use quire_proto::payment::v1::payment_service_server::PaymentServiceServer;
 use quire_testkit::{Backend, TestDatabase};
-use sea_orm::{ConnectionTrait, QueryResult, Statement};
+use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, QueryResult, Statement};
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
@@ -213,6 +213,11 @@ impl Stage {
         self.update("job_recordings", assignments).await;
     }
 
+    /// Changes the steps in the same way.
+    pub async fn change_steps(&self, assignments: &str) {
+        self.update("job_steps", assignments).await;
+    }
+
     /// Changes the messages in the outbox in the same way.
     pub async fn change_outbox(&self, assignments: &str) {
         self.update("job_outbox", assignments).await;
@@ -220,12 +225,10 @@ impl Stage {
 
     /// The text columns `columns` of every row of a table, in this order.
     pub async fn rows(&self, table: &str, columns: &[&str], order: &str) -> Vec<Vec<String>> {
-        let url = self.database.url();
-        let schema = if url.starts_with("postgres") { "job." } else { "" };
-        let connection = sea_orm::Database::connect(url).await.unwrap();
+        let connection = self.connect().await;
         let texts: Vec<String> =
             columns.iter().map(|column| format!("CAST({column} AS TEXT) AS {column}_text")).collect();
-        let sql = format!("SELECT {} FROM {schema}{table} ORDER BY {order}", texts.join(", "));
+        let sql = format!("SELECT {} FROM {table} ORDER BY {order}", texts.join(", "));
         let statement = Statement::from_string(connection.get_database_backend(), sql);
         let rows = connection.query_all_raw(statement).await.unwrap();
         connection.close().await.unwrap();
@@ -236,11 +239,24 @@ impl Stage {
         rows.iter().map(read).collect()
     }
 
+    /// A connection to the service's tables.
+    pub async fn connect(&self) -> DatabaseConnection {
+        let mut options = ConnectOptions::new(self.database.url().to_owned());
+        options.max_connections(1);
+        if self.database.url().starts_with("postgres") {
+            options.set_schema_search_path("job");
+        }
+        Database::connect(options).await.unwrap()
+    }
+
     async fn update(&self, table: &str, assignments: &str) {
-        let url = self.database.url();
-        let schema = if url.starts_with("postgres") { "job." } else { "" };
-        let connection = sea_orm::Database::connect(url).await.unwrap();
-        connection.execute_unprepared(&format!("UPDATE {schema}{table} SET {assignments}")).await.unwrap();
+        self.execute(&format!("UPDATE {table} SET {assignments}")).await;
+    }
+
+    /// A statement on the service's tables.
+    pub async fn execute(&self, sql: &str) {
+        let connection = self.connect().await;
+        connection.execute_unprepared(sql).await.unwrap();
         connection.close().await.unwrap();
     }
 
@@ -373,16 +389,30 @@ impl Service {
 
     /// Follows the job until an event of this kind has come `count` times.
     pub async fn wait_for(&mut self, job_id: &str, kind: &str, count: usize) -> Vec<pb::JobEvent> {
+        self.wait_until(job_id, |events| of_kind(events, kind).len() == count).await
+    }
+
+    /// Follows the job until its events so far are enough.
+    pub async fn wait_until(
+        &mut self,
+        job_id: &str,
+        enough: impl Fn(&[pb::JobEvent]) -> bool,
+    ) -> Vec<pb::JobEvent> {
         let mut stream = self.watch(job_id, 0).await;
         let mut events = Vec::new();
         while let Some(answer) = stream.message().await.unwrap() {
             events.push(answer.event.unwrap());
-            if of_kind(&events, kind).len() == count {
+            if enough(&events) {
                 return events;
             }
         }
-        panic!("the job ended without {count} x {kind}: {events:#?}");
+        panic!("the job ended before its time: {events:#?}");
     }
+}
+
+/// How much of something a test does: what the environment says, or the default, which is quick.
+pub fn setting(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |value| value.parse().unwrap())
 }
 
 /// A call of the payment service.
