@@ -74,8 +74,10 @@ pub async fn at_work(
     now: Timestamp,
     boot_id: &str,
 ) -> Result<AtWork, DbErr> {
-    let count = |condition: &str| format!("SELECT COUNT(*) FROM jobs job JOIN job_leases held ON {condition}");
-    let mine = "held.job_id = job.id WHERE job.status = 'running' AND held.expires_at >= $1 AND held.boot_id = $2";
+    let count =
+        |condition: &str| format!("SELECT COUNT(*) FROM jobs job JOIN job_leases held ON {condition}");
+    let mine =
+        "held.job_id = job.id WHERE job.status = 'running' AND held.expires_at >= $1 AND held.boot_id = $2";
     let broken = "held.job_id = job.id WHERE job.finished_at IS NULL AND job.crash_count > 0";
     let free = format!(
         "((job.status = 'queued' AND job.run_at <= $1 AND {SUSPECT_WAITING})

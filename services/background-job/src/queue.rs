@@ -37,7 +37,8 @@ pub enum Claim {
 pub async fn claim(store: &Store, worker: &str, pace: &Pace) -> Result<Claim, DbErr> {
     let reader = store.database.reader();
     // Looked up without a transaction first: an idle worker must not take SQLite's one write lock.
-    if !store.database.is_postgres() && next(store, reader, now(reader).await?, pace, false).await?.is_none() {
+    if !store.database.is_postgres() && next(store, reader, now(reader).await?, pace, false).await?.is_none()
+    {
         return Ok(Claim::Nothing);
     }
     // One after the other in this process: what its workers have is counted below.
