@@ -10,7 +10,7 @@ pub struct DocumentMigrator;
 #[async_trait::async_trait]
 impl MigratorTrait for DocumentMigrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(FirstTables), Box::new(IdempotencyKeys)]
+        vec![Box::new(FirstTables), Box::new(IdempotencyKeys), Box::new(FallbackWriters)]
     }
 
     fn migration_table_name() -> DynIden {
@@ -63,6 +63,27 @@ impl MigrationTrait for IdempotencyKeys {
             manager.get_connection().execute_unprepared(statement).await?;
         }
         Ok(())
+    }
+}
+
+struct FallbackWriters;
+
+impl MigrationName for FallbackWriters {
+    fn name(&self) -> &str {
+        "m003_fallback_writers"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for FallbackWriters {
+    fn use_transaction(&self) -> Option<bool> {
+        Some(true)
+    }
+
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        // Names between commas: who may step in for the writer.
+        let statement = "ALTER TABLE documents ADD COLUMN fallback_writers TEXT NOT NULL DEFAULT ''";
+        manager.get_connection().execute_unprepared(statement).await.map(|_| ())
     }
 }
 

@@ -1,6 +1,7 @@
 //! Tables of the job context.
 
 mod m0005_money;
+mod m0006_fallback;
 
 mod m0004_operations;
 
@@ -17,6 +18,7 @@ impl MigratorTrait for JobMigrator {
             Box::new(Parts),
             Box::new(m0004_operations::Operations),
             Box::new(m0005_money::Money),
+            Box::new(m0006_fallback::Fallback),
         ]
     }
 

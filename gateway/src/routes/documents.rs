@@ -18,7 +18,8 @@ use crate::state::Shared;
 use crate::upstream;
 
 /// In the order in which violations are reported.
-const FIELDS: [&str; 6] = ["title", "topic", "language", "target_pages", "kind", "writer"];
+const FIELDS: [&str; 7] =
+    ["title", "topic", "language", "target_pages", "kind", "writer", "fallback_writers"];
 
 pub(crate) async fn create(
     state: Shared,
@@ -148,5 +149,6 @@ fn spec(body: &mut Body) -> pb::DocumentSpec {
             kind.into()
         }),
         writer: body.text("writer"),
+        fallback_writers: body.texts("fallback_writers").map(|names| pb::WriterNames { names }),
     }
 }

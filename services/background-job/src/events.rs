@@ -13,6 +13,7 @@
 //! | `text` | `key`, `offset`, `text` |
 //! | `section_done` | `key`, `title`, `section`, `sections`, `writer` |
 //! | `typesetting` | `replaced`, if characters had to be: those without a glyph, as `U+4E2D` |
+//! | `fallback` | `step`, `from` and `to` (writers), `reason`: `refused`, `unavailable` or `retries_exhausted`, `message` |
 //! | `retrying` | `step`, `retry` (counted from 1), `delay_ms`, `reason` |
 //! | `paused` | `reason`: `owner`, `operator` or `budget_exhausted` |
 //! | `resumed` | |
@@ -51,6 +52,7 @@ pub enum Kind {
     Text,
     SectionDone,
     Typesetting,
+    Fallback,
     Retrying,
     Paused,
     Resumed,
@@ -70,6 +72,7 @@ impl Kind {
             Self::Text => "text",
             Self::SectionDone => "section_done",
             Self::Typesetting => "typesetting",
+            Self::Fallback => "fallback",
             Self::Retrying => "retrying",
             Self::Paused => "paused",
             Self::Resumed => "resumed",

@@ -40,7 +40,8 @@ pub async fn run(name: String, tools: Tools, pace: Pace, shutdown: CancellationT
         tokio::pin!(woken);
         woken.as_mut().enable();
         match queue::claim(&tools.store, &name, &pace).await {
-            Ok(Claim::Taken(job, lease)) => {
+            Ok(Claim::Taken { job, lease, taken_over }) => {
+                tools.metrics.claimed(taken_over);
                 work(&tools, &pace, &job, &lease, &shutdown).await;
                 continue;
             }

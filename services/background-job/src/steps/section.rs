@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::sections_percent;
+use super::{fallback, sections_percent};
 use crate::attempt::{Attempt, Desk, input_hash};
 use crate::chunks;
 use crate::error::Stop;
@@ -34,7 +34,6 @@ pub async fn run_all(attempt: &Attempt<'_>, desk: &Desk, plan: &Plan) -> Result<
     let total = plan.sections().count();
     let mut written = Vec::with_capacity(total);
     for ((chapter, section), number) in plan.sections().zip(1..) {
-        attempt.checkpoint()?;
         let place = Place {
             chapter,
             section,
@@ -43,7 +42,13 @@ pub async fn run_all(attempt: &Attempt<'_>, desk: &Desk, plan: &Plan) -> Result<
             step_key: step_key(section),
             input_hash: section_hash(&plan_hash, section),
         };
-        written.push(run(attempt, desk, plan, &place, &written).await?);
+        let section = loop {
+            attempt.checkpoint()?;
+            if let Some(section) = run(attempt, desk, plan, &place, &written).await? {
+                break section;
+            }
+        };
+        written.push(section);
     }
     Ok(written)
 }
@@ -73,13 +78,14 @@ fn section_hash(plan_hash: &str, section: &PlannedSection) -> String {
     input_hash(&(plan_hash, &section.key))
 }
 
+/// `None`: its writer gave up, and another one stands in.
 async fn run(
     attempt: &Attempt<'_>,
     desk: &Desk,
     plan: &Plan,
     place: &Place<'_>,
     before: &[Written],
-) -> Result<Written, Stop> {
+) -> Result<Option<Written>, Stop> {
     let kept = attempt.kept(&place.step_key, &place.input_hash).await?;
     let mut step = attempt.step(&place.step_key, &place.input_hash);
     let mut draft = Draft::default();
@@ -88,23 +94,28 @@ async fn run(
     if let Some(kept) = kept {
         let content = kept.content.as_deref().unwrap_or_default();
         match kept.status.as_str() {
-            DONE => return read(content),
+            DONE => return read(content).map(Some),
             WRITTEN => {
                 let written: Written = read(content)?;
                 step = step::Model { epoch: attempt.lease.epoch, ..kept };
                 store(attempt, step, place, &written).await?;
-                return Ok(written);
+                return Ok(Some(written));
             }
             DRAFTED => {
                 draft = read(content)?;
                 step = step::Model { epoch: attempt.lease.epoch, ..kept };
             }
-            _ => {}
+            _ => (step.fallback, step.refused_at) = (kept.fallback, kept.refused_at),
         }
         let text = chunks::text(attempt.store(), &attempt.job.id, &place.step_key).await?;
         stored = text.len();
         if stored > 0 {
             draft.partial.get_or_insert_default().push_str(&text);
+        }
+        if !desk.knows(&step.fallback) {
+            // What it wrote is not for another hand to go on with.
+            step = attempt.step(&place.step_key, &place.input_hash);
+            (draft, stored) = (Draft::default(), 0);
         }
     }
 
@@ -126,9 +137,15 @@ async fn run(
     change.commit().await?;
     attempt.reach("job.step.section.started");
 
+    let other = attempt.fallback_pen(desk, &step).await?;
+    let pen = other.as_ref().unwrap_or(&desk.pen);
     let mut recorder = Recorder::new(attempt, step, Some(started), stored);
     let order = Order { plan, key: &place.section.key, before };
-    let written = recorder.listen(|sink| async move { desk.pen.write(order, draft, &sink).await }).await?;
+    let written = recorder.listen(|sink| async move { Ok(pen.write(order, draft, &sink).await) }).await?;
+    let written = match written {
+        Ok(written) => written,
+        Err(error) => return fallback::after(attempt, desk, recorder.step, error).await.map(|()| None),
+    };
 
     // Stored here before the document service gets it: what was paid for is safe first.
     let mut change = attempt.store().change(attempt.lease).await?;
@@ -143,7 +160,7 @@ async fn run(
     change.commit().await?;
     attempt.reach("job.step.section.written");
     store(attempt, step, place, &written).await?;
-    Ok(written)
+    Ok(Some(written))
 }
 
 /// Hands the section to the document service, and closes the step. Sending it twice does no harm.

@@ -79,9 +79,13 @@ impl Directions {
                 prices: "test-model=0".parse().unwrap(),
                 ..ModelConfig::default()
             },
+            redis_url: None,
+            // A busy machine must not make a test decide without it.
+            redis_patience: Duration::from_secs(10),
             typesetter: "none".into(),
             exclusive_data_dir: true,
             metrics: Default::default(),
+            metrics_pause: Duration::from_millis(50),
         }
     }
 }
@@ -193,6 +197,11 @@ impl Stage {
     /// Changes every job as time, or what happened before, would have.
     pub async fn change_jobs(&self, assignments: &str) {
         self.update("jobs", assignments).await;
+    }
+
+    /// Changes every checkpoint in the same way.
+    pub async fn change_steps(&self, assignments: &str) {
+        self.update("job_steps", assignments).await;
     }
 
     /// Changes the messages in the outbox in the same way.

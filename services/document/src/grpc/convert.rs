@@ -34,6 +34,7 @@ pub fn asked(spec: Option<pb::DocumentSpec>) -> Asked {
         target_pages: spec.target_pages,
         kind,
         writer: spec.writer,
+        fallback_writers: spec.fallback_writers.map(|writers| writers.names),
     }
 }
 
@@ -60,6 +61,10 @@ pub fn document(row: &DocumentRow) -> Result<pb::Document, DocumentError> {
         target_pages: row.target_pages,
         kind: kind.into(),
         writer: row.writer.clone(),
+        fallback_writers: documents::fallback_writers(row)?
+            .into_iter()
+            .map(|writer| writer.name().to_owned())
+            .collect(),
         status: status.into(),
         counted_pages: row.counted_pages,
         job_id: row.job_id.clone().unwrap_or_default(),
