@@ -37,6 +37,7 @@ pub(crate) fn document(document: &document::Document) -> Value {
         "target_pages": document.target_pages,
         "kind": word(document.kind().as_str_name(), "DOCUMENT_KIND_"),
         "writer": document.writer,
+        "fallback_writers": document.fallback_writers,
         "status": word(document.status().as_str_name(), "DOCUMENT_STATUS_"),
         "counted_pages": number_or_null(document.counted_pages),
         "job_id": or_null(&document.job_id),

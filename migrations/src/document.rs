@@ -10,7 +10,12 @@ pub struct DocumentMigrator;
 #[async_trait::async_trait]
 impl MigratorTrait for DocumentMigrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(FirstTables), Box::new(IdempotencyKeys), Box::new(OutlineReview)]
+        vec![
+            Box::new(FirstTables),
+            Box::new(IdempotencyKeys),
+            Box::new(OutlineReview),
+            Box::new(FallbackWriters),
+        ]
     }
 
     fn migration_table_name() -> DynIden {
@@ -218,4 +223,25 @@ fn of_document(name: &str, table: &'static str) -> ForeignKeyCreateStatement {
         .to("documents", "id")
         .on_delete(ForeignKeyAction::Cascade)
         .to_owned()
+}
+
+struct FallbackWriters;
+
+impl MigrationName for FallbackWriters {
+    fn name(&self) -> &str {
+        "m004_fallback_writers"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for FallbackWriters {
+    fn use_transaction(&self) -> Option<bool> {
+        Some(true)
+    }
+
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        // Names between commas: who may step in for the writer.
+        let statement = "ALTER TABLE documents ADD COLUMN fallback_writers TEXT NOT NULL DEFAULT ''";
+        manager.get_connection().execute_unprepared(statement).await.map(|_| ())
+    }
 }

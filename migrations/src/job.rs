@@ -4,6 +4,7 @@ mod m0004_operations;
 mod m0005_money;
 mod m0006_claims;
 mod m0007_recordings;
+mod m0008_fallback;
 
 use sea_orm_migration::prelude::*;
 
@@ -20,6 +21,7 @@ impl MigratorTrait for JobMigrator {
             Box::new(m0005_money::Money),
             Box::new(m0006_claims::Claims),
             Box::new(m0007_recordings::Recordings),
+            Box::new(m0008_fallback::Fallback),
         ]
     }
 

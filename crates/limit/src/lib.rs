@@ -1,4 +1,4 @@
-//! Rate limits and seen-keys, in process or in Redis.
+//! Rate limits, seen-keys and the limits of [upstreams](upstream), in process or in Redis.
 //!
 //! # What a limit means
 //!
@@ -42,6 +42,7 @@ mod decision;
 mod denials;
 mod explanation;
 mod gate;
+mod judge;
 mod keys;
 mod link;
 mod memory;
@@ -53,6 +54,7 @@ mod seen;
 mod shared;
 #[cfg(test)]
 mod tests;
+pub mod upstream;
 
 use std::sync::Arc;
 

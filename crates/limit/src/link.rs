@@ -11,8 +11,8 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tracing::Instrument;
 
-/// No call waits longer for Redis.
-const ANSWER: Duration = Duration::from_millis(50);
+/// Calls usually wait no longer for Redis.
+pub(crate) const ANSWER: Duration = Duration::from_millis(50);
 const CONNECT: Duration = Duration::from_secs(2);
 /// Answers in a row that may be late before the connection is given up.
 const MAX_LATE: u32 = 3;
@@ -46,11 +46,11 @@ enum State {
 }
 
 impl Link {
-    /// Tries once to connect, for at most two seconds.
-    pub(crate) async fn connect(client: Client, purpose: &'static str) -> Self {
+    /// Tries once to connect, for at most two seconds. No call waits longer than `answer`.
+    pub(crate) async fn connect(client: Client, purpose: &'static str, answer: Duration) -> Self {
         let state = Mutex::new(State::Connecting);
         let shared = Arc::new(Shared { state, up: watch::Sender::new(false) });
-        let link = Self { client, purpose, answer: ANSWER, retry: RETRY, shared };
+        let link = Self { client, purpose, answer, retry: RETRY, shared };
         match open(&link.client, CONNECT).await {
             Some(connection) => link.shared.set_up(connection),
             None => {
@@ -61,7 +61,7 @@ impl Link {
         link
     }
 
-    /// Asks Redis. `None` at once while it is known not to answer, and after 50 ms at the latest.
+    /// Asks Redis. `None` at once while it is known not to answer, or if the answer takes too long.
     pub(crate) async fn ask<T, F>(&self, ask: impl FnOnce(MultiplexedConnection) -> F) -> Option<T>
     where
         F: Future<Output = RedisResult<T>>,

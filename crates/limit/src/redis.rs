@@ -6,35 +6,27 @@ use redis::{Client, Script};
 use crate::RouteLimit;
 use crate::decision::Verdict;
 use crate::explanation::Standing;
+use crate::judge::Judge;
 use crate::keys::Bucket;
-use crate::link::{Link, LinkError};
+use crate::link::{ANSWER, Link, LinkError};
 
 pub(crate) struct Redis {
     link: Link,
     check: Script,
     explain: Script,
     give_back: Script,
-    time: Time,
-}
-
-/// Which clock judges.
-enum Time {
-    /// The server's: the same for all replicas, whatever their own clocks say.
-    Server,
-    /// A test's, to compare decisions with those in process.
-    #[cfg(test)]
-    Given(quire_clock::World),
+    judge: Judge,
 }
 
 impl Redis {
     pub async fn connect(url: &str) -> Result<Self, LinkError> {
         let client = Client::open(url).map_err(|_| LinkError)?;
         Ok(Self {
-            link: Link::connect(client, "rate limits").await,
+            link: Link::connect(client, "rate limits", ANSWER).await,
             check: Script::new(include_str!("check.lua")),
             explain: Script::new(include_str!("explain.lua")),
             give_back: Script::new(include_str!("give_back.lua")),
-            time: Time::Server,
+            judge: Judge::Server,
         })
     }
 
@@ -72,7 +64,7 @@ impl Redis {
 
     async fn run(&self, script: &Script, route: &RouteLimit, buckets: &[Bucket<'_>]) -> Option<Vec<i64>> {
         let mut invocation = script.prepare_invoke();
-        invocation.arg(self.now());
+        invocation.arg(self.judge.micros());
         for Bucket { policy, key, .. } in buckets {
             // The braces keep the keys of one check in one slot of a Redis cluster. Rate and window are part
             // of the name, so that a changed setting starts anew.
@@ -85,17 +77,9 @@ impl Redis {
         self.link.ask(|mut connection| async move { invocation.invoke_async(&mut connection).await }).await
     }
 
-    fn now(&self) -> i64 {
-        match &self.time {
-            Time::Server => 0,
-            #[cfg(test)]
-            Time::Given(world) => world.now().unix_micros(),
-        }
-    }
-
     #[cfg(test)]
     pub fn judged_by(mut self, world: quire_clock::World) -> Self {
-        self.time = Time::Given(world);
+        self.judge = Judge::Given(world);
         self
     }
 

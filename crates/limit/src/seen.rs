@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use redis::{AsyncCommands, Client, SetExpiry, SetOptions};
 
-use crate::link::{Link, LinkError};
+use crate::link::{ANSWER, Link, LinkError};
 
 /// Remembers keys for a while. Cheap to clone.
 #[derive(Clone)]
@@ -28,7 +28,7 @@ impl SeenKeys {
     /// The address is not a Redis URL.
     pub async fn connect(redis_url: &str) -> Result<Self, LinkError> {
         let client = Client::open(redis_url).map_err(|_| LinkError)?;
-        Ok(Self::Redis(SeenInRedis(Arc::new(Link::connect(client, "seen keys").await))))
+        Ok(Self::Redis(SeenInRedis(Arc::new(Link::connect(client, "seen keys", ANSWER).await))))
     }
 
     /// Whether the key is known to have been seen. `false` also when Redis does not answer.

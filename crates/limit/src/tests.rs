@@ -10,6 +10,7 @@ mod outage;
 mod proxy;
 mod seen;
 mod shadow;
+mod upstream;
 mod wire;
 
 use std::sync::Arc;

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
@@ -96,6 +96,24 @@ impl Scope {
         let mut book = self.metrics.book();
         if book.is_new(&name) {
             book.registry.register_collector(Box::new(Reading { name, help: format!("{help}."), read }));
+        }
+    }
+
+    /// A number for each combination of values of these labels, read whenever somebody looks. No combination may come
+    /// twice. The name of a counter goes without `_total`, which is added.
+    pub fn readings<const N: usize>(
+        &self,
+        name: &str,
+        help: &str,
+        shown: Shown,
+        labels: [&'static str; N],
+        read: impl Fn() -> Vec<([String; N], f64)> + Send + Sync + 'static,
+    ) {
+        let name = format!("{}{name}", self.prefix);
+        let mut book = self.metrics.book();
+        if book.is_new(&name) {
+            let readings = Readings { name, help: format!("{help}."), shown, labels, read };
+            book.registry.register_collector(Box::new(readings));
         }
     }
 
@@ -191,6 +209,51 @@ impl<F: Fn() -> f64 + Send + Sync + 'static> Collector for Reading<F> {
     }
 }
 
+/// What numbers that are read mean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shown {
+    Gauge,
+    /// They never fall.
+    Counter,
+}
+
+/// Several of one name, which keep no values of their own.
+struct Readings<const N: usize, F> {
+    name: String,
+    help: String,
+    shown: Shown,
+    labels: [&'static str; N],
+    read: F,
+}
+
+impl<const N: usize, F> fmt::Debug for Readings<N, F> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.name)
+    }
+}
+
+impl<const N: usize, F> Collector for Readings<N, F>
+where
+    F: Fn() -> Vec<([String; N], f64)> + Send + Sync + 'static,
+{
+    fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
+        let kind = match self.shown {
+            Shown::Gauge => MetricType::Gauge,
+            Shown::Counter => MetricType::Counter,
+        };
+        let mut metric = encoder.encode_descriptor(&self.name, &self.help, None, kind)?;
+        for (values, number) in (self.read)() {
+            let labels = labelled(self.labels, std::array::from_fn(|place| values[place].as_str()));
+            let mut one = metric.encode_family(&labels)?;
+            match self.shown {
+                Shown::Gauge => one.encode_gauge(&number)?,
+                Shown::Counter => one.encode_counter::<NoLabelSet, _, u64>(&number, None)?,
+            }
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -225,6 +288,26 @@ mod tests {
         let text = metrics.text().unwrap();
         assert!(text.contains("# TYPE quire_gateway_streams_open gauge\n"), "{text}");
         assert!(text.contains("quire_gateway_streams_open 3.0\n"), "{text}");
+    }
+
+    #[test]
+    fn several_of_one_name_are_read_when_somebody_looks() {
+        let metrics = Metrics::default();
+        let scope = metrics.scope("job");
+        let rows = |numbers: [f64; 2]| vec![(["a".to_owned()], numbers[0]), (["b".to_owned()], numbers[1])];
+        scope.readings("spend", "Spend", Shown::Counter, ["model"], move || rows([1.0, 2.5]));
+        scope.readings("jobs", "Jobs", Shown::Gauge, ["status"], move || rows([3.0, 0.0]));
+        let text = metrics.text().unwrap();
+        for line in [
+            "# TYPE quire_job_spend counter",
+            "quire_job_spend_total{model=\"a\"} 1.0",
+            "quire_job_spend_total{model=\"b\"} 2.5",
+            "# TYPE quire_job_jobs gauge",
+            "quire_job_jobs{status=\"a\"} 3.0",
+            "quire_job_jobs{status=\"b\"} 0.0",
+        ] {
+            assert!(text.contains(&format!("{line}\n")), "{line}: {text}");
+        }
     }
 
     #[test]

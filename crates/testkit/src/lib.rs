@@ -12,6 +12,7 @@ pub mod model_server;
 mod own_postgres;
 mod private;
 mod process;
+mod real_model;
 mod redis_server;
 mod valve;
 
@@ -19,7 +20,8 @@ pub use database::{Backend, TestDatabase};
 pub use lying_redis::{Lie, LyingRedis};
 pub use own_postgres::OwnPostgres;
 pub use process::Process;
-pub use redis_server::redis;
+pub use real_model::{RealModel, real_model};
+pub use redis_server::{PrivateRedis, redis};
 pub use valve::Valve;
 
 /// Generates every test twice: on SQLite, and on PostgreSQL. A test is an `async fn(Backend)`.

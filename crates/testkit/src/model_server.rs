@@ -12,6 +12,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use axum::routing::post;
 use bytes::Bytes;
+use futures::Stream;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -33,6 +34,8 @@ pub enum Reply {
     Raw(Vec<Bytes>),
     /// Says this and then nothing more, until the caller goes away; only the connection is kept alive.
     Hangs(String),
+    /// Sends headers, and then nothing at all until the caller goes away.
+    Silent,
     /// Says the first text, waits for the sign, says the second and ends well.
     Waits(String, watch::Receiver<bool>, String),
     /// Answers with a status, and says when to come again.
@@ -106,6 +109,13 @@ impl ModelServer {
     pub async fn was_asked_times(&self, asked: &str, times: usize) {
         let mut calls = self.calls.subscribe();
         let enough = calls.wait_for(|calls| calls.get(asked).is_some_and(|count| *count >= times));
+        enough.await.expect("the server holds the other end");
+    }
+
+    /// Waits until it was asked so often, for whatever.
+    pub async fn was_asked_in_all(&self, times: usize) {
+        let mut calls = self.calls.subscribe();
+        let enough = calls.wait_for(|calls| calls.values().sum::<usize>() >= times);
         enough.await.expect("the server holds the other end");
     }
 
@@ -228,6 +238,7 @@ fn answer(model: &ModelServer, language: &Language, body: &str) -> Response {
             sign = Some(released);
             vec![begin(input) + &text(&first), text(&second) + &end("stop", input, output)]
         }
+        Reply::Silent => return streamed(futures::stream::pending::<Result<Bytes, std::io::Error>>()),
         Reply::Raw(pieces) => return stream(pieces, None, None),
         Reply::Refuses(code, retry_after) => return status(code, retry_after),
     };
@@ -255,6 +266,10 @@ fn stream(
             yield Ok(Bytes::from_static(alive.as_bytes()));
         }
     };
+    streamed(stream)
+}
+
+fn streamed(stream: impl Stream<Item = Result<Bytes, std::io::Error>> + Send + 'static) -> Response {
     let response = Response::builder().header("content-type", "text/event-stream");
     response.body(Body::from_stream(stream)).expect("the header is plain ASCII")
 }

@@ -33,8 +33,7 @@ impl PrivateServer {
 
     /// A Redis that keeps nothing on disk.
     pub(crate) fn redis() -> Result<(Self, String), String> {
-        let redis =
-            find("redis-server").ok_or("nothing answers on port 6379 and `redis-server` is not installed")?;
+        let redis = find("redis-server").ok_or("`redis-server` is not installed")?;
         let folder = folder()?;
         let port = free_port()?;
         let command = format!("{} --port {port} --bind 127.0.0.1 --save '' --appendonly no", redis.display());

@@ -25,3 +25,27 @@ pub fn redis() -> Option<&'static str> {
     });
     found.as_ref().map(|(url, _)| url.as_str())
 }
+
+/// A Redis server of the test's own, which it may empty and stop: dropping it stops it.
+pub struct PrivateRedis {
+    url: String,
+    _server: PrivateServer,
+}
+
+impl PrivateRedis {
+    /// `None`, with one line printed, where no server can be started.
+    pub fn start() -> Option<Self> {
+        match PrivateServer::redis() {
+            Ok((server, url)) => Some(Self { url, _server: server }),
+            Err(why) => {
+                crate::skip("redis", &why);
+                None
+            }
+        }
+    }
+
+    /// Its address.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+}

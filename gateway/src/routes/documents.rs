@@ -18,7 +18,8 @@ use crate::state::Shared;
 use crate::upstream;
 
 /// In the order in which violations are reported.
-const FIELDS: [&str; 7] = ["title", "topic", "language", "target_pages", "kind", "writer", "review_outline"];
+const FIELDS: [&str; 8] =
+    ["title", "topic", "language", "target_pages", "kind", "writer", "fallback_writers", "review_outline"];
 
 pub(crate) async fn create(
     state: Shared,
@@ -122,5 +123,6 @@ fn spec(body: &mut Body) -> pb::DocumentSpec {
         }),
         writer: body.text("writer"),
         review_outline: body.boolean("review_outline"),
+        fallback_writers: body.texts("fallback_writers").map(|names| pb::WriterNames { names }),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use quire_proto::document::v1 as doc;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
@@ -12,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::ending::FINISH;
 use crate::error::Stop;
 use crate::lease::Lease;
+use crate::metrics::JobMetrics;
 use crate::money::budget::Budgets;
 use crate::peers::{Documents, Fenced, Taking};
 use crate::press::Press;
@@ -33,6 +35,9 @@ pub struct Tools {
     pub budgets: Budgets,
     /// Sections of one job that are written at the same time.
     pub sections_at_once: usize,
+    /// So long a writer that cannot write is waited for, if another one may stand in.
+    pub fallback_after: Duration,
+    pub metrics: JobMetrics,
 }
 
 /// A claimed job being done.
@@ -49,7 +54,12 @@ pub struct Attempt<'a> {
 /// The document as this attempt found it, and the writer ready for it.
 pub struct Desk {
     pub task: Arc<Task>,
+    /// Of the writer that was ordered.
     pub pen: Box<dyn Pen>,
+    /// Its name.
+    writer: String,
+    /// Who may stand in for it and can, in this order.
+    fallbacks: Vec<String>,
     /// Changes when anything changes that the text depends on.
     pub input_hash: String,
     /// The customer wants to approve the outline.
@@ -123,6 +133,8 @@ impl Attempt<'_> {
             input_tokens: 0,
             output_tokens: 0,
             done_at: None,
+            fallback: String::new(),
+            refused_at: None,
         }
     }
 
@@ -200,7 +212,36 @@ impl Desk {
         });
         let writer = tools.writers.named(&document.writer)?;
         let pen = writer.open(task.clone()).await?;
-        Ok(Desk { task, pen, input_hash, review_outline: document.review_outline })
+        let mut fallbacks = document.fallback_writers;
+        fallbacks.retain(|name| tools.writers.can_stand_in(name));
+        let (writer, review_outline) = (document.writer, document.review_outline);
+        Ok(Self { task, pen, writer, fallbacks, input_hash, review_outline })
+    }
+
+    /// The pen of who stands in at a step; `None`: nobody does.
+    pub async fn fallback_pen(&self, desk: &Desk, step: &step::Model) -> Result<Option<Box<dyn Pen>>, Stop> {
+        if step.fallback.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(self.tools.writers.named(&step.fallback)?.open(desk.task.clone()).await?))
+    }
+}
+
+impl Desk {
+    /// The name of who writes where `fallback` stands in, or nobody.
+    pub fn writer_at<'a>(&'a self, fallback: &'a str) -> &'a str {
+        if fallback.is_empty() { &self.writer } else { fallback }
+    }
+
+    /// Who comes after the one that stands in; `None`: nobody is left.
+    pub fn next_writer(&self, fallback: &str) -> Option<&str> {
+        let place = self.fallbacks.iter().position(|name| name == fallback);
+        self.fallbacks.get(place.map_or(0, |place| place + 1)).map(String::as_str)
+    }
+
+    /// Whether the one that stands in still can: the settings may have changed.
+    pub fn knows(&self, fallback: &str) -> bool {
+        fallback.is_empty() || self.fallbacks.iter().any(|name| name == fallback)
     }
 }
 

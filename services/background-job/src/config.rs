@@ -5,14 +5,17 @@ use std::time::Duration;
 
 use quire_database::Settings as DatabaseSettings;
 use quire_identity::MasterSecret;
+use quire_limit::upstream::PATIENCE;
 use quire_serve::metrics::Metrics;
 use quire_serve::settings::{Common, Settings};
+use secrecy::SecretString;
 
 use crate::writers::settings::ModelConfig;
 
 /// The PostgreSQL schema of this context.
 const SCHEMA: &str = "job";
 const OUTLINE_REVIEW: Duration = Duration::from_secs(14 * 86_400);
+const METRICS_PAUSE: Duration = Duration::from_secs(15);
 const EVENTS_RETENTION: Duration = Duration::from_secs(7 * 86_400);
 
 /// Everything the service is told at its start.
@@ -46,6 +49,10 @@ pub struct Config {
     pub retry_base: Duration,
     /// Language models, their prices and their budgets.
     pub models: ModelConfig,
+    /// `REDIS_URL`: shares the limits of the models between replicas.
+    pub redis_url: Option<SecretString>,
+    /// Without an answer of Redis for so long, a call goes on without it.
+    pub redis_patience: Duration,
     /// The program that is started as `<program> typeset`.
     pub typesetter: PathBuf,
     /// This is the only process on the database, and holds the data folder's lock: leases of earlier starts are
@@ -53,6 +60,8 @@ pub struct Config {
     pub exclusive_data_dir: bool,
     /// Where calls are counted; unless it is replaced, nobody sees it.
     pub metrics: Metrics,
+    /// Between two looks into the database for them.
+    pub metrics_pause: Duration,
 }
 
 impl Config {
@@ -66,6 +75,7 @@ impl Config {
             settings.problem("QUIRE_CHILD_PROGRAM must be set: the path of this program cannot be found out");
         }
         let models = ModelConfig::read(settings);
+        let redis_url = settings.secret("REDIS_URL");
         let concurrency = settings.number("QUIRE_JOB_CONCURRENCY", 2, 0..=64);
         let lease = Duration::from_secs(settings.number("QUIRE_JOB_LEASE_SECONDS", 30, 2..=3600));
         let jobs_per_user = settings.number("QUIRE_JOBS_PER_USER", 2, 1..=1000);
@@ -95,9 +105,12 @@ impl Config {
             drain,
             retry_base: Duration::from_secs(1),
             models,
+            redis_url,
+            redis_patience: PATIENCE,
             typesetter: typesetter?,
             exclusive_data_dir,
             metrics: Metrics::default(),
+            metrics_pause: METRICS_PAUSE,
         })
     }
 }

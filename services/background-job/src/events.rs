@@ -14,6 +14,7 @@
 //! | `text` | `key`, `offset`, `text` |
 //! | `section_done` | `key`, `title`, `section`, `sections`, `writer`, and `forecast`: `finish_p50`, `finish_p90`, `cost_micro` |
 //! | `typesetting` | `replaced`, if characters had to be: those without a glyph, as `U+4E2D` |
+//! | `fallback` | `step`, `from` and `to` (writers), `reason`: `refused`, `unavailable` or `retries_exhausted`, `message` |
 //! | `retrying` | `step`, `retry` (counted from 1), `delay_ms`, `reason` |
 //! | `paused` | `reason`: `owner`, `operator`, `budget_exhausted` or `outline_review` |
 //! | `resumed` | |
@@ -42,6 +43,7 @@ pub enum Kind {
     Text,
     SectionDone,
     Typesetting,
+    Fallback,
     Retrying,
     Paused,
     Resumed,
@@ -62,6 +64,7 @@ impl Kind {
             Self::Text => "text",
             Self::SectionDone => "section_done",
             Self::Typesetting => "typesetting",
+            Self::Fallback => "fallback",
             Self::Retrying => "retrying",
             Self::Paused => "paused",
             Self::Resumed => "resumed",

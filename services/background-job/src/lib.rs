@@ -25,6 +25,7 @@ mod forecast;
 mod grpc;
 mod janitor;
 mod lease;
+mod metrics;
 mod money;
 mod order_jobs;
 mod outbox;
@@ -55,12 +56,15 @@ use std::sync::Arc;
 use quire_clock::World;
 use quire_database::DatabaseError;
 use quire_identity::{Gatekeeper, ServiceIdentity};
+use quire_limit::LinkError;
+use quire_limit::upstream::Upstreams;
 use quire_migrations::JobMigrator;
 use quire_proto::job::v1::job_service_server::JobServiceServer;
 use quire_serve::client::{self, AddressError};
 use quire_serve::grpc::{ServeError, Server};
 use quire_typeset::Typesetter;
 use sea_orm::DbErr;
+use secrecy::ExposeSecret;
 use tokio::net::TcpListener;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -84,6 +88,8 @@ pub enum StartError {
     Statement(#[from] DbErr),
     #[error(transparent)]
     Address(#[from] AddressError),
+    #[error("REDIS_URL cannot be used")]
+    Redis(#[from] LinkError),
     #[error("the connection to the model cannot be set up")]
     Model(#[from] reqwest::Error),
     #[error(transparent)]
@@ -153,7 +159,14 @@ pub async fn serve_with(
     let identity = ServiceIdentity::new(NAME, world.clone(), &config.master);
     let documents = peers::Documents::new(client::channel(&config.document_url)?, identity.clone());
     let payments = peers::Payments::new(client::channel(&config.payment_url)?, identity);
-    let writers = writers::Writers::new(&config.models)?;
+    let upstreams = match &config.redis_url {
+        Some(url) => Upstreams::connect(url.expose_secret(), world.clone(), config.redis_patience).await?,
+        None => Upstreams::alone(world.clone()),
+    };
+    let scope = config.metrics.scope(NAME);
+    let upstreams = upstreams.exposed(&scope);
+    let writers = writers::Writers::new(&config.models, &upstreams)?;
+    let metrics = metrics::JobMetrics::new(&scope, &writers.gates);
     let (budgets, offered) = (config.models.budgets, writers::offered(&config.models));
     let tools = attempt::Tools {
         store: store.clone(),
@@ -162,6 +175,8 @@ pub async fn serve_with(
         press: parts.press,
         budgets,
         sections_at_once: config.sections_at_once,
+        fallback_after: config.models.fallback_after,
+        metrics: metrics.clone(),
     };
     let limits = fair::Limits { per_user: config.jobs_per_user, global: config.jobs_global };
     let help = "Time to look for the next job, by what was found: taken, again, nothing or failed";
@@ -189,6 +204,7 @@ pub async fn serve_with(
         outline_review: config.outline_review,
     };
     tasks.spawn(janitor.run(stop.clone()));
+    tasks.spawn(metrics.follow(store.clone(), config.metrics_pause, stop.clone()));
     // What the others write while they come to their end is told too.
     let written = CancellationToken::new();
     let telling = database.is_postgres().then(|| {

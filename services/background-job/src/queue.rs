@@ -24,7 +24,12 @@ const MAX_CRASHES: i32 = 3;
 /// What a look at the queue gave.
 pub enum Claim {
     /// The job is ours.
-    Taken(Box<job::Model>, Lease),
+    Taken {
+        job: Box<job::Model>,
+        lease: Lease,
+        /// The attempt before ended without a word.
+        taken_over: bool,
+    },
     /// Somebody else was faster, or a poisoned job was ended: look again.
     Again,
     Nothing,
@@ -113,7 +118,7 @@ pub async fn claim(store: &Store, worker: &str, pace: &Pace) -> Result<Claim, Db
     store.world.reach("job.queue.claimed");
     // Whoever skipped the user's row while it was held here looks again.
     store.wakes.queue.notify_waiters();
-    Ok(Claim::Taken(Box::new(job), lease))
+    Ok(Claim::Taken { job: Box::new(job), lease, taken_over })
 }
 
 /// Whose job this process may take, and which kind of it. One at its last try is alone in its process: it may have taken

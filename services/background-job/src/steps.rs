@@ -1,5 +1,6 @@
 //! The steps of a job. Each looks for its checkpoint first, and does only what is missing.
 
+mod fallback;
 pub mod finish;
 mod glyphs;
 pub mod part;

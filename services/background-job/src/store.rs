@@ -33,7 +33,7 @@ pub enum Status {
 }
 
 impl Status {
-    const ALL: [Self; 6] =
+    pub const ALL: [Self; 6] =
         [Self::Queued, Self::Running, Self::Completed, Self::Failed, Self::Cancelled, Self::Paused];
 
     pub fn name(self) -> &'static str {
@@ -204,6 +204,8 @@ impl Change {
             input_tokens: Set(step.input_tokens),
             output_tokens: Set(step.output_tokens),
             done_at: Set(step.done_at),
+            fallback: Set(step.fallback),
+            refused_at: Set(step.refused_at),
         };
         let replace = OnConflict::columns([step::Column::JobId, step::Column::StepKey])
             .update_columns([
@@ -215,6 +217,8 @@ impl Change {
                 step::Column::InputTokens,
                 step::Column::OutputTokens,
                 step::Column::DoneAt,
+                step::Column::Fallback,
+                step::Column::RefusedAt,
             ])
             .to_owned();
         step::Entity::insert(row).on_conflict(replace).exec_without_returning(&self.tx).await?;

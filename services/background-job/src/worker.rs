@@ -52,7 +52,8 @@ pub async fn run(name: String, tools: Tools, pace: Pace, shutdown: CancellationT
         let claim = queue::claim(&tools.store, &name, &pace).await;
         pace.claims.observe([outcome(&claim)], asked.elapsed());
         match claim {
-            Ok(Claim::Taken(job, lease)) => {
+            Ok(Claim::Taken { job, lease, taken_over }) => {
+                tools.metrics.claimed(taken_over);
                 work(&tools, &pace, &job, &lease, &shutdown).await;
                 continue;
             }

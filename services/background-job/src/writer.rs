@@ -196,8 +196,8 @@ pub trait Pen: Send + Sync {
     /// What the sections cite, in the order of first citation.
     fn references(&self, plan: &Plan, sections: &[Written]) -> Vec<Reference>;
 
-    /// How the text was made, in one sentence in the document's language.
-    fn disclosure(&self) -> String;
+    /// How the text was made by these writers, in one sentence in the document's language.
+    fn disclosure(&self, writers: &[&str]) -> String;
 }
 
 /// Where a writer's text goes while it is written.

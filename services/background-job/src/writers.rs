@@ -7,6 +7,8 @@ pub mod settings;
 
 use std::sync::Arc;
 
+use quire_limit::upstream::{Upstream, Upstreams};
+
 use crate::error::Stop;
 use crate::money::price::Price;
 use crate::writer::Writer;
@@ -38,7 +40,8 @@ pub fn offered(config: &ModelConfig) -> Vec<Offered> {
     std::iter::once(digest).chain(models).collect()
 }
 
-/// Writers by the name in an order. The one that was ordered is the one that writes: there is no fallback.
+/// Writers by the name in an order. The one that was ordered is the one that writes, unless the order names others
+/// that may stand in for it.
 #[derive(Clone)]
 pub struct Writers {
     pub digest: Arc<dyn Writer>,
@@ -46,6 +49,10 @@ pub struct Writers {
     pub openai: Option<Arc<dyn Writer>>,
     /// `None`: no such model is configured.
     pub anthropic: Option<Arc<dyn Writer>>,
+    /// Those whose model has a price.
+    priced: Vec<&'static str>,
+    /// Of each model that is set up.
+    pub gates: Vec<(String, Arc<Upstream>)>,
 }
 
 impl Writers {
@@ -53,14 +60,30 @@ impl Writers {
     ///
     /// # Errors
     /// The TLS provider cannot be used.
-    pub fn new(config: &ModelConfig) -> Result<Self, reqwest::Error> {
-        let model = |provider, settings: &Option<settings::ModelSettings>| {
-            let writer = settings.clone().map(|settings| ModelWriter::new(provider, settings, config));
-            Ok(writer.transpose()?.map(|writer| Arc::new(writer) as Arc<dyn Writer>))
+    pub fn new(config: &ModelConfig, upstreams: &Upstreams) -> Result<Self, reqwest::Error> {
+        let mut gates = Vec::new();
+        let mut model = |provider, settings: &Option<settings::ModelSettings>| {
+            let Some(settings) = settings.clone() else { return Ok(None) };
+            let writer = ModelWriter::new(provider, settings, config, upstreams)?;
+            gates.push(writer.gate());
+            Ok::<_, reqwest::Error>(Some(Arc::new(writer) as Arc<dyn Writer>))
         };
         let openai = model(Provider::OpenAi, &config.openai)?;
         let anthropic = model(Provider::Anthropic, &config.anthropic)?;
-        Ok(Self { digest: Arc::new(digest::DigestWriter), openai, anthropic })
+        let priced = offered(config).into_iter().filter(|offered| offered.model.is_some());
+        let priced = priced.filter(|offered| offered.price.is_some()).map(|offered| offered.writer);
+        Ok(Self {
+            digest: Arc::new(digest::DigestWriter),
+            openai,
+            anthropic,
+            priced: priced.collect(),
+            gates,
+        })
+    }
+
+    /// Whether this writer's model is set up and may be asked.
+    pub fn can_stand_in(&self, name: &str) -> bool {
+        self.priced.contains(&name)
     }
 
     /// # Errors

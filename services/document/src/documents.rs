@@ -3,6 +3,7 @@
 use quire_clock::World;
 
 use crate::error::DocumentError;
+use crate::fallback;
 use crate::files::Files;
 use crate::page_token::{Cursor, Page};
 use crate::spec::{Asked, Kind, Spec, SpecRules, Writer};
@@ -45,6 +46,7 @@ impl Documents {
             target_pages: spec.target_pages,
             kind: spec.kind.name().to_owned(),
             writer: spec.writer.name().to_owned(),
+            fallback_writers: fallback::to_text(&spec.fallback_writers),
             status: Status::Draft.name().to_owned(),
             counted_pages: 0,
             failure: String::new(),
@@ -145,6 +147,7 @@ impl Documents {
             kind: spec.kind.name().to_owned(),
             writer: spec.writer.name().to_owned(),
             review_outline: spec.review_outline,
+            fallback_writers: fallback::to_text(&spec.fallback_writers),
             ..row.clone()
         })
     }
@@ -176,6 +179,10 @@ pub fn writer(row: &DocumentRow) -> Result<Writer, DocumentError> {
     Writer::parse(&row.writer).ok_or(DocumentError::Corrupt("writer"))
 }
 
+pub fn fallback_writers(row: &DocumentRow) -> Result<Vec<Writer>, DocumentError> {
+    fallback::from_text(&row.fallback_writers).ok_or(DocumentError::Corrupt("fallback_writers"))
+}
+
 fn spec(row: &DocumentRow) -> Result<Spec, DocumentError> {
     Ok(Spec {
         title: row.title.clone(),
@@ -185,5 +192,6 @@ fn spec(row: &DocumentRow) -> Result<Spec, DocumentError> {
         kind: kind(row)?,
         writer: writer(row)?,
         review_outline: row.review_outline,
+        fallback_writers: fallback_writers(row)?,
     })
 }

@@ -9,6 +9,7 @@ mod config;
 mod documents;
 mod error;
 mod exports;
+mod fallback;
 mod files;
 mod grpc;
 mod id;

@@ -2,6 +2,7 @@
 
 use quire_fault::{Rule, Violation};
 
+use crate::fallback;
 use crate::page_count::PageRule;
 use crate::text_rule;
 
@@ -52,6 +53,13 @@ impl Writer {
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|writer| writer.name() == name)
     }
+
+    pub const fn asks_a_model(self) -> bool {
+        match self {
+            Self::Digest => false,
+            Self::OpenAi | Self::Anthropic => true,
+        }
+    }
 }
 
 /// The languages a document can be written in: what the writers, labels and fonts cover.
@@ -77,6 +85,7 @@ pub struct Asked {
     pub kind: Option<Option<Kind>>,
     pub writer: Option<String>,
     pub review_outline: Option<bool>,
+    pub fallback_writers: Option<Vec<String>>,
 }
 
 /// A description that keeps every rule.
@@ -89,6 +98,8 @@ pub struct Spec {
     pub kind: Kind,
     pub writer: Writer,
     pub review_outline: bool,
+    /// Who may step in for it, in this order.
+    pub fallback_writers: Vec<Writer>,
 }
 
 impl SpecRules {
@@ -97,7 +108,7 @@ impl SpecRules {
     /// # Errors
     /// Every broken rule, in field order.
     pub fn create(&self, asked: &Asked) -> Result<Spec, Vec<Violation>> {
-        let mut violations = self.violations(asked, Kind::Document, None);
+        let mut violations = self.violations(asked, None);
         if asked.title.is_none() {
             violations.insert(0, Violation::new("title", Rule::Missing));
         }
@@ -113,6 +124,7 @@ impl SpecRules {
             kind,
             writer: self.default_writer,
             review_outline: false,
+            fallback_writers: Vec::new(),
         };
         Ok(merge(asked, usual))
     }
@@ -122,20 +134,21 @@ impl SpecRules {
     /// # Errors
     /// Every broken rule, in field order.
     pub fn check(&self, asked: &Asked) -> Result<(), Vec<Violation>> {
-        let violations = self.violations(asked, Kind::Document, None);
+        let violations = self.violations(asked, None);
         if violations.is_empty() { Ok(()) } else { Err(violations) }
     }
 
     /// `present` with the fields of `asked` put in its place.
     ///
     /// # Errors
-    /// Every broken rule, in field order. A new kind also checks the pages that stay.
+    /// Every broken rule, in field order. A new kind also checks the pages that stay, and a new writer those who may
+    /// stand in for it.
     pub fn update(&self, asked: &Asked, present: &Spec) -> Result<Spec, Vec<Violation>> {
-        let violations = self.violations(asked, present.kind, Some(present.target_pages));
+        let violations = self.violations(asked, Some(present));
         if violations.is_empty() { Ok(merge(asked, present.clone())) } else { Err(violations) }
     }
 
-    fn violations(&self, asked: &Asked, present_kind: Kind, present_pages: Option<i32>) -> Vec<Violation> {
+    fn violations(&self, asked: &Asked, present: Option<&Spec>) -> Vec<Violation> {
         let title = asked.title.as_ref().and_then(|title| text_rule::line("title", title, 1, 200));
         let topic = asked.topic.as_ref().and_then(|topic| text_rule::lines("topic", topic, 0, 4000));
         let language = asked.language.as_ref().and_then(|language| {
@@ -149,17 +162,38 @@ impl SpecRules {
             }
             Some(Some(_)) | None => None,
         };
+        let present_kind = present.map_or(Kind::Document, |present| present.kind);
         let effective_kind = asked.kind.flatten().unwrap_or(present_kind);
         // Without a new kind the pages that stay were checked when they were set; the bounds may have moved.
-        let staying = present_pages.filter(|_| effective_kind != present_kind);
-        let pages = asked.target_pages.or(staying);
+        let staying = present.filter(|_| effective_kind != present_kind);
+        let pages = asked.target_pages.or(staying.map(|present| present.target_pages));
         let pages = pages.and_then(|pages| self.pages.check(effective_kind, pages).err());
         let writer = asked.writer.as_ref().and_then(|writer| {
             let offered = self.writers.iter().any(|offered| offered.name() == writer);
             let names = self.writers.iter().map(|offered| offered.name().to_owned()).collect();
             (!offered).then(|| Violation::new("writer", Rule::Enum(names)))
         });
-        [title, topic, language, pages, kind, writer].into_iter().flatten().collect()
+        let mut violations: Vec<Violation> =
+            [title, topic, language, pages, kind, writer].into_iter().flatten().collect();
+        violations.extend(self.fallback_violations(asked, present));
+        violations
+    }
+
+    fn fallback_violations(&self, asked: &Asked, present: Option<&Spec>) -> Vec<Violation> {
+        let present_writer = present.map_or(self.default_writer, |present| present.writer);
+        let writer = match &asked.writer {
+            Some(name) => Writer::parse(name),
+            None => Some(present_writer),
+        };
+        let names = match (&asked.fallback_writers, present) {
+            (Some(names), _) => names.clone(),
+            // Without a new writer, those that stay were checked when they were set; what is offered may have changed.
+            (None, Some(present)) if writer != Some(present_writer) => {
+                present.fallback_writers.iter().map(|writer| writer.name().to_owned()).collect()
+            }
+            (None, _) => return Vec::new(),
+        };
+        fallback::violations(&names, writer, &self.writers)
     }
 }
 
@@ -185,6 +219,9 @@ fn merge(asked: &Asked, mut spec: Spec) -> Spec {
     }
     if let Some(review_outline) = asked.review_outline {
         spec.review_outline = review_outline;
+    }
+    if let Some(names) = &asked.fallback_writers {
+        spec.fallback_writers = names.iter().filter_map(|name| Writer::parse(name)).collect();
     }
     spec
 }
@@ -218,6 +255,7 @@ mod tests {
                 kind: Kind::Document,
                 writer: Writer::Digest,
                 review_outline: false,
+                fallback_writers: Vec::new(),
             }
         );
         let section = Asked { kind: Some(Some(Kind::Section)), ..titled() };
@@ -234,10 +272,14 @@ mod tests {
             kind: Some(None),
             writer: Some("openai".to_owned()),
             review_outline: None,
+            fallback_writers: Some(vec!["nobody".to_owned()]),
         };
         let violations = rules().create(&asked).unwrap_err();
         let fields: Vec<&str> = violations.iter().map(|violation| violation.field.as_str()).collect();
-        assert_eq!(fields, ["title", "topic", "language", "target_pages", "kind", "writer"]);
+        assert_eq!(
+            fields,
+            ["title", "topic", "language", "target_pages", "kind", "writer", "fallback_writers.0"]
+        );
     }
 
     #[test]
@@ -262,5 +304,23 @@ mod tests {
         assert!(rules().create(&asked).is_err());
         let with_model = SpecRules { writers: Writer::ALL.to_vec(), ..rules() };
         assert_eq!(with_model.create(&asked).unwrap().writer, Writer::OpenAi);
+    }
+
+    #[test]
+    fn a_new_writer_checks_those_who_stand_in_and_stay() {
+        let rules = SpecRules { writers: Writer::ALL.to_vec(), ..rules() };
+        let names = |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect());
+        let writer = |name: &str| Some(name.to_owned());
+        let asked = Asked { writer: writer("openai"), fallback_writers: names(&["anthropic"]), ..titled() };
+        let present = rules.create(&asked).unwrap();
+        assert_eq!(present.fallback_writers, [Writer::Anthropic]);
+        let swapped = Asked { writer: writer("anthropic"), ..Asked::default() };
+        let violations = rules.update(&swapped, &present).unwrap_err();
+        assert_eq!(violations[0].field, "fallback_writers.0");
+        let both = Asked { fallback_writers: names(&["openai"]), ..swapped };
+        assert_eq!(rules.update(&both, &present).unwrap().fallback_writers, [Writer::OpenAi]);
+        let none = Asked { writer: writer("digest"), fallback_writers: names(&[]), ..Asked::default() };
+        assert_eq!(rules.update(&none, &present).unwrap().fallback_writers, []);
+        assert_eq!(rules.update(&titled(), &present).unwrap().fallback_writers, [Writer::Anthropic]);
     }
 }

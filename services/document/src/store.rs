@@ -106,7 +106,8 @@ impl Store {
             .col_expr(document::Column::TargetPages, Expr::value(row.target_pages))
             .col_expr(document::Column::Kind, Expr::value(row.kind.as_str()))
             .col_expr(document::Column::Writer, Expr::value(row.writer.as_str()))
-            .col_expr(document::Column::ReviewOutline, Expr::value(row.review_outline));
+            .col_expr(document::Column::ReviewOutline, Expr::value(row.review_outline))
+            .col_expr(document::Column::FallbackWriters, Expr::value(row.fallback_writers.as_str()));
         Ok(update.exec(self.database.reader()).await?.rows_affected == 1)
     }
 

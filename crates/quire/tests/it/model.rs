@@ -1,7 +1,9 @@
-//! A language model, played: an OpenAI-compatible endpoint that does what the title of the document says.
+//! A language model, played: an OpenAI-compatible endpoint that does what the title of the document says, and one like
+//! Anthropic's that refuses whatever it is asked.
 
 use axum::Router;
 use axum::body::Body;
+use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::post;
 use futures::{StreamExt, stream};
@@ -24,7 +26,9 @@ impl Model {
     pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/v1", listener.local_addr().unwrap());
-        let router = Router::new().route("/v1/chat/completions", post(complete));
+        let router = Router::new()
+            .route("/v1/chat/completions", post(complete))
+            .route("/v1/messages", post(async || StatusCode::BAD_REQUEST));
         let serving = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         Self { url, serving }
     }

@@ -13,6 +13,7 @@ quire_testkit::on_both_databases!(
     without_settings_three_pages_are_the_least,
     every_mistake_is_told_at_once,
     a_body_that_is_no_json_object_is_told_where_it_breaks,
+    who_may_step_in_for_the_writer_is_chosen_and_changed,
 );
 
 async fn create(customer: &Customer, spec: &Value) -> Answer {
@@ -220,5 +221,46 @@ async fn a_body_that_is_no_json_object_is_told_where_it_breaks(backend: Backend)
     let large = post(JSON, large).await.with_status(413);
     assert_eq!(large.reason(), "BODY_TOO_LARGE");
     assert!(large.json()["detail"].is_string());
+    system.stop().await;
+}
+
+async fn who_may_step_in_for_the_writer_is_chosen_and_changed(backend: Backend) {
+    let nowhere = "http://127.0.0.1:1/v1";
+    let models =
+        [("QUIRE_MODEL_BASE_URL", nowhere), ("QUIRE_MODEL", "one"), ("QUIRE_ANTHROPIC_MODEL", "two")];
+    let system = System::start(backend, &models).await;
+    let ada = system.sign_in("ada@example.org").await;
+    let spec =
+        |fallbacks: Value| json!({ "title": "On paper", "writer": "openai", "fallback_writers": fallbacks });
+    for (fallbacks, place, message) in [
+        (json!("anthropic"), json!(["body", "fallback_writers"]), "Input should be a valid list"),
+        (json!([7]), json!(["body", "fallback_writers", 0]), "Input should be a valid string"),
+        (json!(["gpt"]), json!(["body", "fallback_writers", 0]), "Input should be 'anthropic'"),
+        (
+            json!(["openai"]),
+            json!(["body", "fallback_writers", 0]),
+            "Value error, openai is the writer itself",
+        ),
+        (
+            json!(["anthropic", "anthropic"]),
+            json!(["body", "fallback_writers", 1]),
+            "Value error, anthropic is in the list already",
+        ),
+    ] {
+        let violation = create(&ada, &spec(fallbacks)).await.with_status(422).violation();
+        assert_eq!((&violation["loc"], &violation["msg"]), (&place, &json!(message)));
+    }
+    let created = create(&ada, &spec(json!(["anthropic"]))).await.with_status(201).json();
+    assert_eq!(created["fallback_writers"], json!(["anthropic"]));
+    let id = created["id"].as_str().unwrap();
+    let path = format!("/documents/{id}");
+    let change = async |body: Value| ada.patch(&path, &body).await;
+    change(json!({ "writer": "anthropic" })).await.with_status(422);
+    let both = json!({ "writer": "anthropic", "fallback_writers": ["openai"] });
+    assert_eq!(change(both).await.with_status(200).json()["fallback_writers"], json!(["openai"]));
+    change(json!({ "title": "On ink" })).await.with_status(200);
+    assert_eq!(ada.document(id).await["fallback_writers"], json!(["openai"]));
+    change(json!({ "fallback_writers": [] })).await.with_status(200);
+    assert_eq!(ada.document(id).await["fallback_writers"], json!([]));
     system.stop().await;
 }

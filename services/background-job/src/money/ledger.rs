@@ -31,6 +31,10 @@ const TYPICAL_BYTES: usize = 4;
 /// No language in use has tokens that are shorter on average.
 const LEAST_BYTES: usize = 2;
 
+/// Whether the attempt of a call no longer has its job.
+const LOST: &str = "status = 'open' AND NOT EXISTS (SELECT 1 FROM job_leases held
+    WHERE held.job_id = cost_ledger.job_id AND held.epoch = cost_ledger.epoch AND held.boot_id <> '')";
+
 /// Tokens of so many bytes of text, about.
 pub fn about(bytes: usize) -> i64 {
     i64::try_from(bytes.div_ceil(TYPICAL_BYTES)).unwrap_or(i64::MAX)
@@ -218,12 +222,26 @@ pub async fn book_rest(change: &Change, job_id: &str) -> Result<(), DbErr> {
 /// Books the open calls of attempts that no longer have their job.
 pub async fn book_lost(connection: &impl ConnectionTrait) -> Result<(), DbErr> {
     let at = now(connection).await?.unix_micros();
-    let sql = "UPDATE cost_ledger SET status = 'wasted', ended_at = $1
-         WHERE status = 'open' AND NOT EXISTS (SELECT 1 FROM job_leases held
-            WHERE held.job_id = cost_ledger.job_id AND held.epoch = cost_ledger.epoch AND held.boot_id <> '')";
+    let sql = format!("UPDATE cost_ledger SET status = 'wasted', ended_at = $1 WHERE {LOST}");
     let backend = connection.get_database_backend();
     connection.execute_raw(Statement::from_sql_and_values(backend, sql, [at.into()])).await?;
     Ok(())
+}
+
+/// A query of the sums over all calls, by `model` and `status`: `cost`, `reserved`, `input` and `output`. A call of an
+/// attempt that lost its job is wasted, also before it is booked so.
+pub fn totals() -> String {
+    let sum = |column: &str, name: &str| format!("CAST(COALESCE(SUM({column}), 0) AS BIGINT) AS {name}");
+    format!(
+        "SELECT model, status, {}, {}, {}, {} FROM (
+            SELECT model, CASE WHEN {LOST} THEN 'wasted' ELSE status END AS status,
+                cost_micro, reserved_micro, input_tokens, output_tokens FROM cost_ledger) calls
+         GROUP BY model, status",
+        sum("cost_micro", "cost"),
+        sum("reserved_micro", "reserved"),
+        sum("input_tokens", "input"),
+        sum("output_tokens", "output"),
+    )
 }
 
 /// Open calls count with their reservation.

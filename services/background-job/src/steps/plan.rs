@@ -3,7 +3,7 @@
 use quire_proto::document::v1 as doc;
 use serde_json::json;
 
-use super::PLANNED;
+use super::{PLANNED, fallback};
 use crate::attempt::{Attempt, Desk};
 use crate::error::Stop;
 use crate::events::Kind;
@@ -19,7 +19,16 @@ pub const KEY: &str = "plan";
 /// # Errors
 /// As [`Attempt::run`].
 pub async fn run(attempt: &Attempt<'_>, desk: &Desk) -> Result<Plan, Stop> {
-    attempt.checkpoint()?;
+    loop {
+        attempt.checkpoint()?;
+        if let Some(plan) = once(attempt, desk).await? {
+            return Ok(plan);
+        }
+    }
+}
+
+/// `None`: its writer gave up, and another one stands in.
+async fn once(attempt: &Attempt<'_>, desk: &Desk) -> Result<Option<Plan>, Stop> {
     let kept = attempt.kept(KEY, &desk.input_hash).await?;
     let mut step = attempt.step(KEY, &desk.input_hash);
     let mut draft = Draft::default();
@@ -27,23 +36,32 @@ pub async fn run(attempt: &Attempt<'_>, desk: &Desk) -> Result<Plan, Stop> {
         let content = kept.content.as_deref().unwrap_or_default();
         step.input_tokens = kept.input_tokens;
         step.output_tokens = kept.output_tokens;
+        if desk.knows(&kept.fallback) {
+            (step.fallback, step.refused_at) = (kept.fallback.clone(), kept.refused_at);
+        }
         match kept.status.as_str() {
-            DONE => return read(content),
+            DONE => return read(content).map(Some),
             WRITTEN => {
                 let plan: Plan = read(content)?;
                 step.content = kept.content;
                 store(attempt, desk, step, &plan).await?;
-                return Ok(plan);
+                return Ok(Some(plan));
             }
-            DRAFTED => draft = read(content)?,
+            DRAFTED if desk.knows(&kept.fallback) => draft = read(content)?,
             _ => {}
         }
     }
     let mut change = attempt.store().change(attempt.lease).await?;
     change.set(job::Column::Step, KEY);
     change.commit().await?;
+    let other = attempt.fallback_pen(desk, &step).await?;
+    let pen = other.as_ref().unwrap_or(&desk.pen);
     let mut recorder = Recorder::new(attempt, step, None, 0);
-    let plan = recorder.listen(|sink| async move { desk.pen.plan(draft, &sink).await }).await?;
+    let plan = recorder.listen(|sink| async move { Ok(pen.plan(draft, &sink).await) }).await?;
+    let plan = match plan {
+        Ok(plan) => plan,
+        Err(error) => return fallback::after(attempt, desk, recorder.step, error).await.map(|()| None),
+    };
     if plan.sections().next().is_none() {
         return Err(Stop::failed("empty_plan", "the writer found nothing to write about"));
     }
@@ -57,7 +75,7 @@ pub async fn run(attempt: &Attempt<'_>, desk: &Desk) -> Result<Plan, Stop> {
     change.commit().await?;
     attempt.reach("job.step.plan.written");
     store(attempt, desk, step, &plan).await?;
-    Ok(plan)
+    Ok(Some(plan))
 }
 
 /// The plan that the document service has, whatever it was made from; `None` before there is one.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter};
 use serde_json::json;
 
-use super::sections_percent;
+use super::{fallback, sections_percent};
 use crate::attempt::{Attempt, Desk, input_hash};
 use crate::chunks;
 use crate::error::Stop;
@@ -64,6 +64,22 @@ pub async fn run(
     place: &Place<'_>,
     before: &[Arc<Written>],
 ) -> Result<Written, Stop> {
+    loop {
+        if let Some(written) = once(attempt, desk, plan, place, before).await? {
+            return Ok(written);
+        }
+        attempt.checkpoint()?;
+    }
+}
+
+/// `None`: its writer gave up, and another one stands in.
+async fn once(
+    attempt: &Attempt<'_>,
+    desk: &Desk,
+    plan: &Plan,
+    place: &Place<'_>,
+    before: &[Arc<Written>],
+) -> Result<Option<Written>, Stop> {
     let kept = attempt.kept(&place.step_key, &place.input_hash).await?;
     let mut step = attempt.step(&place.step_key, &place.input_hash);
     let mut draft = Draft::default();
@@ -71,23 +87,28 @@ pub async fn run(
     let mut stored = 0;
     if let Some(kept) = kept {
         match kept.status.as_str() {
-            DONE => return read(&kept),
+            DONE => return read(&kept).map(Some),
             WRITTEN => {
                 let written = read(&kept)?;
                 step = step::Model { epoch: attempt.lease.epoch, ..kept };
                 store(attempt, step, place, &written).await?;
-                return Ok(written);
+                return Ok(Some(written));
             }
             DRAFTED => {
                 draft = read(&kept)?;
                 step = step::Model { epoch: attempt.lease.epoch, ..kept };
             }
-            _ => {}
+            _ => (step.fallback, step.refused_at) = (kept.fallback, kept.refused_at),
         }
         let text = chunks::text(attempt.store(), &attempt.job.id, &place.step_key).await?;
         stored = text.len();
         if stored > 0 {
             draft.partial.get_or_insert_default().push_str(&text);
+        }
+        if !desk.knows(&step.fallback) {
+            // What it wrote is not for another hand to go on with.
+            step = attempt.step(&place.step_key, &place.input_hash);
+            (draft, stored) = (Draft::default(), 0);
         }
     }
 
@@ -109,9 +130,15 @@ pub async fn run(
     change.commit().await?;
     attempt.reach("job.step.section.started");
 
+    let other = attempt.fallback_pen(desk, &step).await?;
+    let pen = other.as_ref().unwrap_or(&desk.pen);
     let mut recorder = Recorder::new(attempt, step, Some(started), stored);
     let order = Order { plan, key: &place.section.key, before };
-    let written = recorder.listen(|sink| async move { desk.pen.write(order, draft, &sink).await }).await?;
+    let written = recorder.listen(|sink| async move { Ok(pen.write(order, draft, &sink).await) }).await?;
+    let written = match written {
+        Ok(written) => written,
+        Err(error) => return fallback::after(attempt, desk, recorder.step, error).await.map(|()| None),
+    };
 
     // Stored here before the document service gets it: what was paid for is safe first.
     let mut change = attempt.store().change(attempt.lease).await?;
@@ -126,7 +153,7 @@ pub async fn run(
     change.commit().await?;
     attempt.reach("job.step.section.written");
     store(attempt, step, place, &written).await?;
-    Ok(written)
+    Ok(Some(written))
 }
 
 /// Hands the section to the document service, and closes the step. Sending it twice does no harm.

@@ -98,11 +98,22 @@ pub fn book(job: &job::Model, desk: &Desk, plan: &Plan, sections: &[Written]) ->
             subtitle: None,
             language: desk.task.language.clone(),
             date: Timestamp::from_unix_micros(job.created_at).date(),
-            disclosure: desk.pen.disclosure(),
+            disclosure: desk.pen.disclosure(&writers(sections)),
         },
         chapters: chapters.collect(),
         references: desk.pen.references(plan, sections),
     }
+}
+
+/// Who wrote them, in the order in which they come first.
+fn writers(sections: &[Written]) -> Vec<&str> {
+    let mut writers: Vec<&str> = Vec::new();
+    for section in sections {
+        if !writers.contains(&section.writer.as_str()) {
+            writers.push(&section.writer);
+        }
+    }
+    writers
 }
 
 fn refused(error: TypesetError) -> Stop {

@@ -137,7 +137,7 @@ impl Pen for DigestPen {
         self.ready(plan).map(|ready| ready.references.clone()).unwrap_or_default()
     }
 
-    fn disclosure(&self) -> String {
+    fn disclosure(&self, _writers: &[&str]) -> String {
         quire_digest::disclosure(&self.task.language)
     }
 }

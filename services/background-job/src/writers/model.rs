@@ -5,7 +5,6 @@ mod ask;
 mod citations;
 mod client;
 mod endings;
-mod gate;
 mod openai;
 mod outline;
 mod passages;
@@ -21,6 +20,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use quire_limit::upstream::{Upstream, Upstreams};
 use quire_manuscript::{Block, Inline, Reference, blocks_from_markdown};
 
 use ask::{Ask, Message, Trouble};
@@ -51,8 +51,14 @@ impl ModelWriter {
         provider: Provider,
         settings: ModelSettings,
         config: &ModelConfig,
+        upstreams: &Upstreams,
     ) -> Result<Self, reqwest::Error> {
-        Ok(Self { model: Model::new(provider, settings, config)? })
+        Ok(Self { model: Model::new(provider, settings, config, upstreams)? })
+    }
+
+    /// The model's name, and the gate that its calls pass.
+    pub fn gate(&self) -> (String, Arc<Upstream>) {
+        (self.model.name().to_owned(), self.model.upstream())
     }
 }
 
@@ -127,17 +133,26 @@ impl Pen for ModelPen {
         sources.map(|source| Reference { id: source.id.clone(), text: source.file_name.clone() }).collect()
     }
 
-    fn disclosure(&self) -> String {
-        let model = self.model.name();
-        match self.task.language.as_str() {
-            "de" => format!("Dieser Text wurde von einem Sprachmodell geschrieben ({model})."),
-            "fr" => format!("Ce texte a été écrit par un modèle de langage ({model})."),
-            "it" => format!("Questo testo è stato scritto da un modello linguistico ({model})."),
-            "es" => format!("Este texto fue escrito por un modelo de lenguaje ({model})."),
-            "ru" => format!("Этот текст написан языковой моделью ({model})."),
-            "uk" => format!("Цей текст написано мовною моделлю ({model})."),
-            _ => format!("This text was written by a language model ({model})."),
-        }
+    fn disclosure(&self, writers: &[&str]) -> String {
+        let models = writers.join(", ");
+        let one = writers.len() <= 1;
+        let sentence = match (self.task.language.as_str(), one) {
+            ("de", true) => "Dieser Text wurde von einem Sprachmodell geschrieben",
+            ("de", false) => "Dieser Text wurde von Sprachmodellen geschrieben",
+            ("fr", true) => "Ce texte a été écrit par un modèle de langage",
+            ("fr", false) => "Ce texte a été écrit par des modèles de langage",
+            ("it", true) => "Questo testo è stato scritto da un modello linguistico",
+            ("it", false) => "Questo testo è stato scritto da modelli linguistici",
+            ("es", true) => "Este texto fue escrito por un modelo de lenguaje",
+            ("es", false) => "Este texto fue escrito por modelos de lenguaje",
+            ("ru", true) => "Этот текст написан языковой моделью",
+            ("ru", false) => "Этот текст написан языковыми моделями",
+            ("uk", true) => "Цей текст написано мовною моделлю",
+            ("uk", false) => "Цей текст написано мовними моделями",
+            (_, true) => "This text was written by a language model",
+            (_, false) => "This text was written by language models",
+        };
+        format!("{sentence} ({models}).")
     }
 }
 

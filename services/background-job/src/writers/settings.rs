@@ -36,6 +36,9 @@ pub struct ModelConfig {
     pub budgets: Budgets,
     /// An answer in which nothing comes for so long is given up. `QUIRE_MODEL_SILENCE_SECONDS`.
     pub silence: Duration,
+    /// So long a model that cannot write is waited for, if the order lets another one stand in.
+    /// `QUIRE_MODEL_FALLBACK_AFTER_SECONDS`.
+    pub fallback_after: Duration,
     /// The provider stops an answer there. `QUIRE_MODEL_MAX_OUTPUT_TOKENS`.
     pub max_output_tokens: u32,
     /// Calls of one model in a minute; 0: no bound. `QUIRE_MODEL_RPM`.
@@ -52,6 +55,7 @@ impl Default for ModelConfig {
             prices: Prices::default(),
             budgets: Budgets::default(),
             silence: Duration::from_secs(60),
+            fallback_after: Duration::from_secs(300),
             max_output_tokens: 4096,
             requests_per_minute: 0,
             tokens_per_minute: 0,
@@ -82,6 +86,7 @@ impl ModelConfig {
             prices: prices.unwrap_or_default(),
             budgets,
             silence: settings.seconds("QUIRE_MODEL_SILENCE_SECONDS", default.silence),
+            fallback_after: settings.seconds("QUIRE_MODEL_FALLBACK_AFTER_SECONDS", default.fallback_after),
             max_output_tokens: settings.number(
                 "QUIRE_MODEL_MAX_OUTPUT_TOKENS",
                 default.max_output_tokens,

@@ -38,7 +38,7 @@ async fn a_storm_of_refusals_costs_no_job_a_try(backend: Backend) {
         assert_whole(&events, 1, "completed");
         reasons.extend(of_kind(&events, "retrying").iter().map(|retry| retry["reason"].clone()));
     }
-    let known = ["the model's endpoint answered 429", "waiting for the model"];
+    let known = ["waiting for the model, which answered 429", "waiting for the model"];
     assert!(reasons.iter().all(|reason| known.iter().any(|known| reason == known)), "{reasons:?}");
     assert_eq!(reasons.iter().filter(|reason| **reason == known[0]).count(), 8);
     let jobs = stage.rows("jobs", &["step_retries", "crash_count"], "id").await;

@@ -40,7 +40,7 @@ async fn an_overloaded_model_is_asked_again(backend: Backend) {
     assert_whole(&events, 1, "completed");
     let retries = of_kind(&events, "retrying");
     assert_eq!(retries.iter().map(|retry| retry["retry"].as_i64().unwrap()).collect::<Vec<_>>(), [1, 2]);
-    assert_eq!(retries[0]["reason"], "the model's endpoint answered 429");
+    assert_eq!(retries[0]["reason"], "waiting for the model, which answered 429");
     assert!(retries[0]["delay_ms"].as_i64().unwrap() >= 10);
     let model = stage.model.as_ref().unwrap();
     assert_eq!(KEYS.map(|key| model.calls(key)), [1, 3, 1, 1]);

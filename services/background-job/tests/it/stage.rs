@@ -82,9 +82,13 @@ impl Directions {
                 prices: "test-model=0".parse().unwrap(),
                 ..ModelConfig::default()
             },
+            redis_url: None,
+            // A busy machine must not make a test decide without it.
+            redis_patience: Duration::from_secs(10),
             typesetter: "none".into(),
             exclusive_data_dir: true,
             metrics: Default::default(),
+            metrics_pause: Duration::from_millis(50),
         }
     }
 }

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use quire_background_job::ModelConfig;
 use quire_clock::World;
 use quire_testkit::Backend;
 
@@ -11,6 +12,7 @@ use crate::stage::{Service, Stage, assert_whole, followed_text, of_kind};
 
 quire_testkit::on_both_databases!(
     a_model_that_falls_silent_is_asked_for_the_rest,
+    a_model_that_never_says_a_word_costs_a_try_and_no_lease,
     an_answer_that_breaks_off_is_continued,
     garbage_in_a_stream_voids_the_answer,
     a_model_that_repeats_itself_is_asked_once_more_in_another_way,
@@ -60,6 +62,42 @@ async fn a_model_that_falls_silent_is_asked_for_the_rest(backend: Backend) {
         assert_eq!(of_kind(&events, "retrying")[0]["reason"], "the model sent nothing for 0.5 seconds");
         assert_eq!(told(&stage), FIRST, "{writer}");
         assert_eq!(followed_text(&events, "1.1"), format!("{FIRST} of iron."));
+    }
+}
+
+async fn a_model_that_never_says_a_word_costs_a_try_and_no_lease(backend: Backend) {
+    assert_eq!(ModelConfig::default().silence, Duration::from_secs(60));
+    for writer in WRITERS {
+        let stage = stage(backend, writer, |asked, number| match (asked, number) {
+            ("1.1", 1) => Reply::Silent,
+            // The connection is kept alive, which is no progress.
+            ("1.2", 1) => Reply::Hangs(String::new()),
+            _ => willing(asked, number),
+        });
+        let stage = stage.await;
+        // Longer than a lease: it is renewed all the while.
+        let start = stage.start_with(World::system(), |config| {
+            config.lease = Duration::from_secs(2);
+            config.models.silence = Duration::from_millis(2500);
+            config.models.prices = "test-model=0/2".parse().unwrap();
+        });
+        let mut service = start.await;
+        let events = job_of(&mut service).await;
+        let retries = of_kind(&events, "retrying");
+        assert_eq!(retries.len(), 2, "{writer}");
+        for retry in retries {
+            assert_eq!(retry["reason"], "the model sent nothing for 2.5 seconds");
+        }
+        let jobs = stage.rows("jobs", &["attempt", "crash_count"], "id").await;
+        assert_eq!(jobs, [["3", "0"]], "{writer}");
+        let epochs = stage.rows("job_leases", &["epoch"], "job_id").await;
+        assert_eq!(epochs, [["3"]], "somebody else had the job");
+        // What was sent may have been read, so that it is booked; nothing of it is wasted.
+        let calls = stage.rows("cost_ledger", &["status"], "started_at, id").await;
+        assert_eq!(
+            calls.concat(),
+            ["settled", "estimated", "settled", "estimated", "settled", "settled", "settled"]
+        );
     }
 }
 

@@ -36,6 +36,7 @@ pub fn asked(spec: Option<pb::DocumentSpec>) -> Asked {
         kind,
         writer: spec.writer,
         review_outline: spec.review_outline,
+        fallback_writers: spec.fallback_writers.map(|writers| writers.names),
     }
 }
 
@@ -62,6 +63,10 @@ pub fn document(row: &DocumentRow) -> Result<pb::Document, DocumentError> {
         target_pages: row.target_pages,
         kind: kind.into(),
         writer: row.writer.clone(),
+        fallback_writers: documents::fallback_writers(row)?
+            .into_iter()
+            .map(|writer| writer.name().to_owned())
+            .collect(),
         status: status.into(),
         counted_pages: row.counted_pages,
         job_id: row.job_id.clone().unwrap_or_default(),

@@ -81,6 +81,7 @@ async fn all_violations_come_at_once_in_field_order(backend: Backend) {
         target_pages: Some(0),
         kind: Some(77),
         writer: Some("openai".to_owned()),
+        fallback_writers: Some(pb::WriterNames { names: vec!["openai".to_owned()] }),
         ..Default::default()
     };
     let outcome = house.create("ada", spec).await;
@@ -94,6 +95,7 @@ async fn all_violations_come_at_once_in_field_order(backend: Backend) {
             "target_pages: Input should be greater than or equal to 3",
             "kind: Input should be 'document' or 'section'",
             "writer: Input should be 'digest'",
+            "fallback_writers.0: Value error, openai is the writer itself",
         ]
     );
 }

@@ -19,6 +19,7 @@ quire_testkit::on_both_databases!(
     the_text_of_a_delivered_part_is_shown,
     a_released_order_is_a_draft_again,
     a_model_needs_no_sources,
+    who_may_step_in_is_shown_and_stays_with_the_order,
     wished_chapters_are_shown_until_an_outline_is_written,
     a_section_is_replaced_and_marked_as_written,
     a_new_outline_keeps_only_what_still_stands_in_it,
@@ -238,6 +239,45 @@ async fn a_released_order_is_a_draft_again(backend: Backend) {
     house.attach(&document.id, "job-1").await.unwrap();
     release().await;
     assert_eq!(house.status(&document.id).await, DocumentStatus::Queued);
+}
+
+async fn who_may_step_in_is_shown_and_stays_with_the_order(backend: Backend) {
+    let house = House::open_with(backend, with_model()).await;
+    let names = |names: &[&str]| {
+        Some(pb::WriterNames { names: names.iter().map(|name| (*name).to_owned()).collect() })
+    };
+    let spec = pb::DocumentSpec { fallback_writers: names(&["anthropic"]), ..titled("On paper") };
+    let document = house.create("ada", spec).await.unwrap();
+    assert_eq!(
+        (document.writer.as_str(), document.fallback_writers),
+        ("openai", vec!["anthropic".to_owned()])
+    );
+    let update = |spec| {
+        let message = pb::UpdateDocumentRequest {
+            document_id: document.id.clone(),
+            spec: Some(spec),
+            validate_only: false,
+        };
+        let request = house.user("ada", message);
+        let mut client = house.client.clone();
+        async move { client.update_document(request).await }
+    };
+    let itself = pb::DocumentSpec { fallback_writers: names(&["openai"]), ..pb::DocumentSpec::default() };
+    let refused = violations(update(itself).await);
+    assert_eq!(refused, ["fallback_writers.0: Value error, openai is the writer itself"]);
+    let none = pb::DocumentSpec { fallback_writers: names(&[]), ..pb::DocumentSpec::default() };
+    let changed = update(none).await.unwrap().into_inner().document.unwrap();
+    assert_eq!(changed.fallback_writers, Vec::<String>::new());
+    let again = pb::DocumentSpec { fallback_writers: names(&["anthropic"]), ..pb::DocumentSpec::default() };
+    update(again.clone()).await.unwrap();
+    house.prepare("ada", &document.id).await.unwrap();
+    let refused = update(pb::DocumentSpec { fallback_writers: names(&[]), ..again }).await.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::FailedPrecondition);
+    assert_eq!(house.get("ada", &document.id).await.unwrap().fallback_writers, ["anthropic"]);
+    house.attach(&document.id, "job-1").await.unwrap();
+    let message = pb::GetBriefRequest { document_id: document.id.clone() };
+    let brief = house.client.clone().get_brief(house.job(message)).await.unwrap().into_inner();
+    assert_eq!(brief.document.unwrap().fallback_writers, ["anthropic"]);
 }
 
 async fn a_model_needs_no_sources(backend: Backend) {

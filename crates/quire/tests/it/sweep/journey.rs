@@ -16,7 +16,7 @@ use crate::wait::eventually;
 pub enum Journey {
     /// The document is delivered.
     Delivered,
-    /// The job fails: everything is refunded.
+    /// The job fails, whichever model is asked: everything is refunded.
     Failed,
     /// The customer ends the job: what is finished is delivered, the rest is refunded.
     Cancelled,
@@ -35,6 +35,14 @@ impl Journey {
             // More than one section fills.
             Self::Cancelled => (model::NEVER_ENDS, "openai", 20),
             Self::Reviewed => ("Keeping paper", "digest", 4),
+        }
+    }
+
+    /// Who may step in for the writer.
+    pub fn fallbacks(self) -> &'static [&'static str] {
+        match self {
+            Self::Failed => &["anthropic"],
+            Self::Delivered | Self::Cancelled => &[],
         }
     }
 

@@ -42,9 +42,11 @@ impl Stage {
         let mut documents = HashMap::new();
         for journey in Journey::ALL {
             let (title, writer, pages) = journey.order();
-            let review = journey == Journey::Reviewed;
-            let spec =
-                json!({ "title": title, "writer": writer, "target_pages": pages, "review_outline": review });
+            let (review, fallbacks) = (journey == Journey::Reviewed, journey.fallbacks());
+            let spec = json!({
+                "title": title, "writer": writer, "fallback_writers": fallbacks, "target_pages": pages,
+                "review_outline": review,
+            });
             let document = ada.create_document(&spec).await;
             ada.upload_sample(&document, crate::samples::TEXT).await;
             documents.insert(journey, document);
@@ -93,8 +95,10 @@ fn settings(database: Option<&TestDatabase>, model: &Model) -> HashMap<String, S
     let fixed = [
         ("QUIRE_MODEL_BASE_URL", model.url.as_str()),
         ("QUIRE_MODEL", "played"),
+        ("QUIRE_ANTHROPIC_BASE_URL", model.url.as_str()),
+        ("QUIRE_ANTHROPIC_MODEL", "refusing"),
         // Dollars for a million tokens, sent and received.
-        ("QUIRE_MODEL_PRICES", "played=1/2"),
+        ("QUIRE_MODEL_PRICES", "played=1/2,refusing=1/2"),
         // Every case goes on with the one sign-in.
         ("QUIRE_ACCESS_TOKEN_SECONDS", "7200"),
     ];

@@ -18,6 +18,10 @@ pub struct Model {
     pub input_tokens: i64,
     pub output_tokens: i64,
     pub done_at: Option<i64>,
+    /// Who stands in for the writer that was ordered; empty: nobody.
+    pub fallback: String,
+    /// When the present writer refused for the first time; database time.
+    pub refused_at: Option<i64>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
+use quire_limit::upstream::{Answer as Heeded, Bounds, Pass, Upstream, Upstreams};
 use tokio::time::{Instant, timeout_at};
 
 use super::ask::{Answer, Ask, End, Heard, Trouble};
 use super::endings::Seam;
-use super::gate::{Gate, Pass};
-use super::refusal::{self, LOCKED_OUT};
+use super::refusal::{self, Busy, LOCKED_OUT};
 use super::repetition::Detector;
 use super::sse::Parser;
 use super::{anthropic, openai};
@@ -25,6 +25,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const GARBLED: &str = "the model's stream is not one of events";
 /// The reason of a refusal that was recorded: only its sentence is.
 const RECORDED: &str = "recorded";
+/// The money of a call is reserved in the database before it is made: that takes no longer.
+const RESERVE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Far above what a section can be.
 const MAX_ANSWER_BYTES: usize = 4 << 20;
 
@@ -42,7 +44,7 @@ pub struct Model {
     provider: Provider,
     settings: ModelSettings,
     price: Option<Price>,
-    gate: Arc<Gate>,
+    upstream: Arc<Upstream>,
     silence: Duration,
     max_output_tokens: u32,
 }
@@ -54,6 +56,7 @@ impl Model {
         provider: Provider,
         settings: ModelSettings,
         config: &ModelConfig,
+        upstreams: &Upstreams,
     ) -> Result<Self, reqwest::Error> {
         let http = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
@@ -64,13 +67,22 @@ impl Model {
         if price.is_none() {
             tracing::warn!(model = settings.model, "{}", no_price(&settings.model));
         }
-        let gate = Gate::new(config.requests_per_minute, config.tokens_per_minute);
         let (silence, max_output_tokens) = (config.silence, config.max_output_tokens);
-        Ok(Self { http, provider, settings, price, gate, silence, max_output_tokens })
+        let bounds = Bounds {
+            calls_per_minute: config.requests_per_minute,
+            cost_per_minute: config.tokens_per_minute,
+            trial: RESERVE_TIMEOUT + CONNECT_TIMEOUT + silence,
+        };
+        let upstream = upstreams.open(&place(&settings), bounds);
+        Ok(Self { http, provider, settings, price, upstream, silence, max_output_tokens })
     }
 
     pub fn name(&self) -> &str {
         &self.settings.model
+    }
+
+    pub fn upstream(&self) -> Arc<Upstream> {
+        self.upstream.clone()
     }
 
     /// Asks, and passes the new text on as it comes. The money is reserved before; the caller books an answer's when it
@@ -95,12 +107,14 @@ impl Model {
             max_output_tokens: i64::from(self.max_output_tokens),
         };
         let expected = ledger::about(wanted.prompt_bytes) + wanted.max_output_tokens;
-        let mut pass = self.gate.enter(expected, Instant::now())?;
+        let wait =
+            |after| WriteError::Wait { reason: "waiting for the model".to_owned(), after: Some(after) };
+        let mut pass = self.upstream.enter(expected).await.map_err(wait)?;
         sink.reserve(wanted).await?;
         let mut hearing = Hearing::new(ask.after);
         let heard = self.listen(ask, &mut hearing, &mut pass, sink).await;
         let outcome = hearing.outcome();
-        pass.used(hearing.tokens(ask));
+        pass.settle(hearing.tokens(ask)).await;
         sink.heard(hearing.recorded(&heard)).await?;
         conclude(heard, hearing, outcome, sink).await
     }
@@ -138,7 +152,11 @@ impl Model {
                 return Err(self.silent().into());
             }
         };
-        pass.answered(refusal::busy(&response), Instant::now());
+        pass.answered(match refusal::busy(&response) {
+            Some(Busy { after }) => Heeded::Busy { after },
+            None => Heeded::Served,
+        })
+        .await;
         refusal::check(&response)?;
         hearing.paid = true;
         let mut stream = response.bytes_stream();
@@ -195,6 +213,13 @@ async fn play(tape: &Tape, request_hash: &str, ask: Ask<'_>, sink: &Sink) -> Res
     let heard = hearing.play(recorded, sink).await;
     let outcome = hearing.outcome();
     conclude(heard, hearing, outcome, sink).await
+}
+
+/// What the provider counts the calls of: a model at an address. Without a password that the address may hold.
+fn place(settings: &ModelSettings) -> String {
+    let url = &settings.base_url;
+    let (host, port) = (url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or_default());
+    format!("{}\n{host}:{port}{}", settings.model, url.path())
 }
 
 fn no_price(model: &str) -> String {
@@ -322,6 +347,9 @@ impl Hearing {
 
     /// Tokens sent and received, as far as is known.
     fn tokens(&self, ask: Ask<'_>) -> i64 {
+        if !self.paid {
+            return 0;
+        }
         let input = self.input_tokens.unwrap_or_else(|| ledger::about(ask.bytes()));
         input + self.output_tokens.unwrap_or_else(|| ledger::about(self.text.len()))
     }

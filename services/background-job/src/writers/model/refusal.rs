@@ -67,12 +67,8 @@ fn refused(status: StatusCode, after: Option<Duration>) -> WriteError {
             after: Some(LOCKED_OUT),
         },
         // Also an account without money is answered so by some providers.
-        StatusCode::TOO_MANY_REQUESTS => {
-            WriteError::Wait { reason: format!("the model's endpoint answered {code}"), after }
-        }
-        _ if code == OVERLOADED => {
-            WriteError::Wait { reason: format!("the model's endpoint answered {code}"), after }
-        }
+        StatusCode::TOO_MANY_REQUESTS => busy_now(code, after),
+        _ if code == OVERLOADED => busy_now(code, after),
         StatusCode::REQUEST_TIMEOUT => {
             WriteError::Retry { reason: format!("the model's endpoint answered {code}"), after }
         }
@@ -84,6 +80,10 @@ fn refused(status: StatusCode, after: Option<Duration>) -> WriteError {
             format!("the language model's endpoint refused the request with status {code}"),
         ),
     }
+}
+
+fn busy_now(code: u16, after: Option<Duration>) -> WriteError {
+    WriteError::Wait { reason: format!("waiting for the model, which answered {code}"), after }
 }
 
 #[cfg(test)]

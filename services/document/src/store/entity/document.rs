@@ -14,6 +14,8 @@ pub struct Model {
     pub target_pages: i32,
     pub kind: String,
     pub writer: String,
+    /// Names between commas, in order.
+    pub fallback_writers: String,
     pub status: String,
     pub counted_pages: i32,
     pub failure: String,
