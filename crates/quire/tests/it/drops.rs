@@ -35,8 +35,9 @@ fn answer(asked: &str, number: usize) -> Reply {
         ("outline", _) => Reply::says(OUTLINE),
         // The worker dies there.
         ("1.2", 1) => Reply::Hangs(pieces("1.2").concat()),
-        ("1.2", _) => Reply::says("Then all was dry."),
-        (key, _) => Reply::Says(pieces(key)),
+        (key, 1) => Reply::Says(pieces(key)),
+        // A worker that is too slow for its lease is replaced in the middle, too.
+        _ => Reply::says("Then all was dry."),
     }
 }
 
@@ -192,10 +193,10 @@ async fn followers_that_drop_miss_nothing_and_get_nothing_twice(backend: Backend
     assert_eq!(followed.len(), KEYS.len());
     for key in KEYS {
         assert_eq!(followed[key].trim_end(), stored[key], "section {key}");
-        assert!(key == "1.2" || followed[key] == pieces(key).concat(), "section {key}");
+        assert!(model.calls(key) > 1 || followed[key] == pieces(key).concat(), "section {key}");
     }
     let restarts = log.iter().filter(|event| event.data["restart"] == true).count();
-    assert_eq!((restarts, model.calls("1.2")), (1, 2), "the worker did not die where it should");
+    assert!(restarts >= 1 && model.calls("1.2") >= 2, "the worker did not die where it should");
 
     // A page that comes when everything is over is told so.
     let mut late = Socket::open(&ada, &document, log.len() as u64).await.unwrap();
