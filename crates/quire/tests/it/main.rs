@@ -29,6 +29,7 @@ mod revocation;
 mod road;
 mod samples;
 mod secrets;
+mod section;
 mod serving;
 mod sign_in;
 mod slow_redis;
