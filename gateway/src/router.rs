@@ -81,6 +81,7 @@ pub(crate) fn router(state: Arc<State>) -> Router {
         .route("/generate/models", get(generate::models))
         .route("/generate/estimate-cost", get(generate::estimate_cost))
         .route("/generate/full-document", post(jobs::generate_full_document))
+        .route("/generate/section", post(generate::section))
         .route("/jobs", get(jobs::list))
         .route("/jobs/{id}", get(jobs::read))
         .route("/jobs/{id}/status", get(jobs::read))

@@ -12,6 +12,14 @@ pub(crate) fn money(money: Option<&pb::Money>) -> Value {
     )
 }
 
+pub(crate) fn quote(answer: &pb::CalculatePriceResponse) -> Value {
+    json!({
+        "pages": answer.pages,
+        "price_per_page": money(answer.price_per_page.as_ref()),
+        "total": money(answer.total.as_ref()),
+    })
+}
+
 pub(crate) fn order(order: &pb::Order) -> Value {
     json!({
         "id": order.id,

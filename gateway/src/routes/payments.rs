@@ -55,11 +55,7 @@ pub(crate) async fn calculate_price(
         state.upstream.payment.clone().calculate_price(request).await
     });
     let answer = answer.await.map_err(|status| parameters.blame(status))?;
-    Ok(Json(json!({
-        "pages": answer.pages,
-        "price_per_page": render::payment::money(answer.price_per_page.as_ref()),
-        "total": render::payment::money(answer.total.as_ref()),
-    })))
+    Ok(Json(render::payment::quote(&answer)))
 }
 
 pub(crate) async fn create_checkout(

@@ -1,7 +1,8 @@
 //! Durable jobs, leases, steps, writers and progress events.
 //!
-//! A job is a row that a worker claims under a lease with an epoch. It goes through the steps plan, sections,
-//! typeset and finish; each leaves a checkpoint, so that an attempt after a crash does only what is missing. Every
+//! A job is a row that a worker claims under a lease with an epoch. It goes through the steps plan, review (if the
+//! customer wants to approve the outline), sections (several at once), typeset and finish; each leaves a checkpoint, so
+//! that an attempt after a crash does only what is missing. Every
 //! write is fenced by the epoch, every event has a number without gaps, and the end of a job, its last event and
 //! the message that settles its order are one transaction. A job that is cancelled halfway delivers the sections
 //! that are finished.

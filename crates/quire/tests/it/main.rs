@@ -31,6 +31,7 @@ mod revocation;
 mod road;
 mod samples;
 mod secrets;
+mod section;
 mod serving;
 mod sign_in;
 mod slow_redis;

@@ -19,6 +19,7 @@ use crate::stage::{OWNER, Stage, assert_whole, followed_text, of_kind};
 
 quire_testkit::on_both_databases!(
     four_calls_are_under_way_and_each_is_told_what_is_behind_the_window,
+    nobody_who_writes_is_starved_by_the_others,
     a_crash_changes_neither_a_prompt_nor_a_byte,
     whoever_breaks_the_process_is_found_by_writing_alone,
     a_cancellation_ends_all_calls_and_books_them,
@@ -102,6 +103,34 @@ async fn four_calls_are_under_way_and_each_is_told_what_is_behind_the_window(bac
             assert_eq!(prompts[*key][0].contains(&summary), expected, "{told} in {key}");
         }
     }
+}
+
+async fn nobody_who_writes_is_starved_by_the_others(backend: Backend) {
+    // Each piece is more than waits for a second one, so each is a transaction of its own.
+    let piece = |piece: usize| -> String {
+        (piece * 60..(piece + 1) * 60)
+            .map(|sheet| format!("Sheet {sheet} lay on pile {}. ", sheet * 7))
+            .collect()
+    };
+    let pieces: Vec<String> = (0..60).map(piece).collect();
+    let length: usize = pieces.iter().map(String::len).sum();
+    let model = FakeModel::start(move |asked, _| match asked {
+        "outline" => longer(asked),
+        _ => Reply::Says(pieces.clone()),
+    });
+    let stage = Stage::openai(backend, model.await).await;
+    let mut service = stage.start().await;
+    let job_id = service.start_paid().await;
+    let events = service.events(&job_id, 0).await;
+    assert_whole(&events, 1, "completed");
+    let first = events.iter().position(|event| event.kind == "section_done").unwrap();
+    let seen = |key: &&str| -> usize {
+        let texts = of_kind(&events[..first], "text").into_iter().filter(|text| text["key"] == **key);
+        texts.map(|text| text["text"].as_str().unwrap().len()).sum()
+    };
+    let seen: Vec<usize> = LONGER_KEYS[..AT_ONCE].iter().map(seen).collect();
+    println!("of {length} bytes each, when the first one was done: {seen:?}");
+    assert!(seen.iter().all(|seen| *seen > length / 4), "{seen:?} of {length}");
 }
 
 /// What the document service and the press got.
