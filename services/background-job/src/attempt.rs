@@ -176,6 +176,14 @@ impl Attempt<'_> {
     pub async fn desk(&self) -> Result<Desk, Stop> {
         Desk::open(self.tools, self.job).await
     }
+
+    /// The pen of who stands in at a step; `None`: nobody does.
+    pub async fn fallback_pen(&self, desk: &Desk, step: &step::Model) -> Result<Option<Box<dyn Pen>>, Stop> {
+        if step.fallback.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(self.tools.writers.named(&step.fallback)?.open(desk.task.clone()).await?))
+    }
 }
 
 impl Desk {
@@ -218,16 +226,6 @@ impl Desk {
         Ok(Self { task, pen, writer, fallbacks, input_hash, review_outline })
     }
 
-    /// The pen of who stands in at a step; `None`: nobody does.
-    pub async fn fallback_pen(&self, desk: &Desk, step: &step::Model) -> Result<Option<Box<dyn Pen>>, Stop> {
-        if step.fallback.is_empty() {
-            return Ok(None);
-        }
-        Ok(Some(self.tools.writers.named(&step.fallback)?.open(desk.task.clone()).await?))
-    }
-}
-
-impl Desk {
     /// The name of who writes where `fallback` stands in, or nobody.
     pub fn writer_at<'a>(&'a self, fallback: &'a str) -> &'a str {
         if fallback.is_empty() { &self.writer } else { fallback }

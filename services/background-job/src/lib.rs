@@ -180,14 +180,8 @@ pub async fn serve_with(
         metrics: metrics.clone(),
     };
     let limits = fair::Limits { per_user: config.jobs_per_user, global: config.jobs_global };
-    let help = "Time to look for the next job, by what was found: taken, again, nothing or failed";
-    let pace = worker::Pace {
-        lease: config.lease,
-        drain: config.drain,
-        retry_base: config.retry_base,
-        limits,
-        claims: config.metrics.scope(NAME).durations("claim_seconds", help, ["outcome"]),
-    };
+    let pace =
+        worker::Pace { lease: config.lease, drain: config.drain, retry_base: config.retry_base, limits };
 
     // Background work ends with the server, and the server with it, also when one of them breaks by itself.
     let stop = shutdown.child_token();

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use quire_database::now;
 use quire_limit::upstream::{Breaker, Upstream};
-use quire_serve::metrics::{Counters, Scope, Shown};
+use quire_serve::metrics::{Counters, Durations, Scope, Shown};
 use sea_orm::{ConnectionTrait, DbErr, QueryResult, Statement};
 use tokio_util::sync::CancellationToken;
 
@@ -23,6 +23,7 @@ const OTHER: &str = "other";
 #[derive(Clone)]
 pub struct JobMetrics {
     claims: Counters<1>,
+    looks: Durations<1>,
     models: Arc<[String]>,
     latest: Arc<Mutex<Latest>>,
 }
@@ -50,11 +51,13 @@ impl JobMetrics {
     pub fn new(scope: &Scope, gates: &[(String, Arc<Upstream>)]) -> Self {
         let claims = scope.counters("claims", "Jobs taken, by whether an attempt before was lost", ["kind"]);
         let claims = claims.from_zero([["queued"], ["taken_over"]]);
+        let help = "Time to look for the next job, by what was found: taken, again, nothing or failed";
+        let looks = scope.durations("claim_seconds", help, ["outcome"]);
         let mut models: Vec<String> = gates.iter().map(|(model, _)| model.clone()).collect();
         models.push(OTHER.to_owned());
         models.sort();
         models.dedup();
-        let metrics = Self { claims, models: models.into(), latest: Arc::default() };
+        let metrics = Self { claims, looks, models: models.into(), latest: Arc::default() };
         metrics.show_jobs(scope);
         metrics.show_money(scope);
         show_breakers(scope, gates.to_vec());
@@ -63,6 +66,11 @@ impl JobMetrics {
 
     pub fn claimed(&self, taken_over: bool) {
         self.claims.count([if taken_over { "taken_over" } else { "queued" }]);
+    }
+
+    /// How long it took to look for a job.
+    pub fn looked(&self, outcome: &'static str, took: Duration) {
+        self.looks.observe([outcome], took);
     }
 
     fn show_jobs(&self, scope: &Scope) {

@@ -4,7 +4,6 @@ use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use futures::FutureExt;
-use quire_serve::metrics::Durations;
 use sea_orm::DbErr;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -36,8 +35,6 @@ pub struct Pace {
     /// First backoff of a step.
     pub retry_base: Duration,
     pub limits: Limits,
-    /// How long looking for a job took, by what was found.
-    pub claims: Durations<1>,
 }
 
 /// Takes and does jobs until the shutdown.
@@ -50,7 +47,7 @@ pub async fn run(name: String, tools: Tools, pace: Pace, shutdown: CancellationT
         woken.as_mut().enable();
         let asked = Instant::now();
         let claim = queue::claim(&tools.store, &name, &pace).await;
-        pace.claims.observe([outcome(&claim)], asked.elapsed());
+        tools.metrics.looked(outcome(&claim), asked.elapsed());
         match claim {
             Ok(Claim::Taken { job, lease, taken_over }) => {
                 tools.metrics.claimed(taken_over);
@@ -71,7 +68,7 @@ pub async fn run(name: String, tools: Tools, pace: Pace, shutdown: CancellationT
 
 fn outcome(claim: &Result<Claim, DbErr>) -> &'static str {
     match claim {
-        Ok(Claim::Taken(..)) => "taken",
+        Ok(Claim::Taken { .. }) => "taken",
         Ok(Claim::Again) => "again",
         Ok(Claim::Nothing) => "nothing",
         Err(_) => "failed",

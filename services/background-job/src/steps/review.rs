@@ -85,6 +85,8 @@ pub async fn note_approval(change: &Change, job_id: &str) -> Result<(), DbErr> {
         input_tokens: 0,
         output_tokens: 0,
         done_at: None,
+        fallback: String::new(),
+        refused_at: None,
     };
     change.checkpoint(step).await
 }
