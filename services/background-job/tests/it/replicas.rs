@@ -36,6 +36,8 @@ async fn replica(stage: &Stage, redis: &str, requests_per_minute: u32) -> Servic
         config.redis_url = Some(redis.to_owned().into());
         config.concurrency = WORKERS;
         config.jobs_per_user = 100;
+        // A job looks again when it was told to, and not some time after.
+        config.retry_base = Duration::ZERO;
         config.models.requests_per_minute = requests_per_minute;
     });
     start.await
