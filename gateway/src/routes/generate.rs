@@ -76,6 +76,7 @@ pub(crate) async fn section(
         kind: Some(document::DocumentKind::Section.into()),
         writer: body.text("writer"),
         review_outline: None,
+        fallback_writers: None,
     };
     let validate_only = !body.is_well_formed();
     let message =

@@ -42,7 +42,7 @@ impl Journey {
     pub fn fallbacks(self) -> &'static [&'static str] {
         match self {
             Self::Failed => &["anthropic"],
-            Self::Delivered | Self::Cancelled => &[],
+            Self::Delivered | Self::Cancelled | Self::Reviewed => &[],
         }
     }
 
