@@ -129,7 +129,6 @@ async fn nobody_who_writes_is_starved_by_the_others(backend: Backend) {
         texts.map(|text| text["text"].as_str().unwrap().len()).sum()
     };
     let seen: Vec<usize> = LONGER_KEYS[..AT_ONCE].iter().map(seen).collect();
-    println!("of {length} bytes each, when the first one was done: {seen:?}");
     assert!(seen.iter().all(|seen| *seen > length / 4), "{seen:?} of {length}");
 }
 

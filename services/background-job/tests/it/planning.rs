@@ -103,7 +103,6 @@ async fn a_thousand_pages_are_planned_in_two_levels_and_no_answer_is_bought_twic
         let most = longest.entry(kind).or_default();
         *most = prompt.len().max(*most);
     }
-    println!("bytes of the longest prompts: {longest:?}");
     // About 8000 tokens; six hundred lines of outline alone would be more.
     assert!(longest.values().all(|bytes| *bytes < 32_000), "{longest:?}");
     let chapter = about(&prompts, "Divide chapter 7 ");
