@@ -209,7 +209,7 @@ mod tests {
 
     use super::*;
     use crate::recordings::{End, Ending};
-    use crate::writer::{Draft, Sink, Usage, WriteError};
+    use crate::writer::{Draft, PlannedChapter, Sink, Usage, WriteError};
 
     /// Asks one thing, which names how many sections it is told of, and writes the answer's length.
     struct Counting;
@@ -230,7 +230,11 @@ mod tests {
             Vec::new()
         }
 
-        fn disclosure(&self) -> String {
+        async fn revise(&self, _: &Plan, _: Vec<PlannedChapter>) -> Result<Plan, WriteError> {
+            Err(WriteError::Ended)
+        }
+
+        fn disclosure(&self, _: &[&str]) -> String {
             String::new()
         }
     }
@@ -244,7 +248,7 @@ mod tests {
         let ending = Ending::Answered { end: Some(End::Whole), done: true };
         let heard = Heard { answer: "it".to_owned(), ending, input_tokens: None, output_tokens: None };
         let plan = Plan { chapters: Vec::new(), state: serde_json::Value::Null, usage: Usage::default() };
-        let before = ["1", "2", "3"].map(written);
+        let before = ["1", "2", "3"].map(written).map(Arc::new);
         play_section(&Counting, &plan, "4", &before, &[(asked.to_owned(), heard)]).await
     }
 
