@@ -16,7 +16,7 @@ use crate::error::{JobError, Stop};
 use crate::query::{self, Caller};
 use crate::recorder::{DONE, WRITTEN};
 use crate::recordings::{self, Heard};
-use crate::steps::{plan, section, typeset};
+use crate::steps::{plan, review, section, typeset};
 use crate::store::entity::job;
 use crate::store::{Status, Store};
 use crate::tape::Tape;
@@ -68,7 +68,7 @@ pub struct Report {
 /// There is no such job, or a service or the database is gone.
 pub async fn replay(tools: &Tools, job_id: &str) -> Result<Report, JobError> {
     let job = query::get(&tools.store, &Caller::Operator, job_id).await?;
-    let mut replay = Replay { store: &tools.store, job: &job, steps: Vec::new() };
+    let mut replay = Replay { tools, store: &tools.store, job: &job, steps: Vec::new() };
     let markdown = match Desk::open(tools, &job).await {
         Ok(desk) => replay.write(&desk).await?,
         Err(Stop::Failed { sentence, .. }) => {
@@ -87,6 +87,7 @@ pub async fn replay(tools: &Tools, job_id: &str) -> Result<Report, JobError> {
 }
 
 struct Replay<'a> {
+    tools: &'a Tools,
     store: &'a Store,
     job: &'a job::Model,
     steps: Vec<Replayed>,
@@ -97,16 +98,21 @@ impl Replay<'_> {
     async fn write(&mut self, desk: &Desk) -> Result<String, JobError> {
         let calls = recordings::of_step(self.store, &self.job.id, plan::KEY).await?;
         let player = Player::new(Tape::new(calls), false);
-        let played = player.play(|draft, sink| async move { desk.pen.plan(draft, &sink).await }).await;
+        let other = self.stand_in(desk, plan::KEY).await?;
+        let pen = other.as_ref().unwrap_or(&desk.pen);
+        let played = player.play(|draft, sink| async move { pen.plan(draft, &sink).await }).await;
         let Some(plan) = self.compare::<Plan>(plan::KEY, played, player.played()).await? else {
             return Ok(String::new());
         };
+        // What the customer made of it was written.
+        let plan = self.stored(review::KEY).await?.unwrap_or(plan);
         let mut written: Vec<Arc<Written>> = Vec::new();
         for (_, planned) in plan.sections() {
             let key = section::step_key(planned);
             let calls = recordings::of_step(self.store, &self.job.id, &key).await?;
-            let (played, calls) =
-                play_section(desk.pen.as_ref(), &plan, &planned.key, &written, &calls).await;
+            let other = self.stand_in(desk, &key).await?;
+            let pen = other.as_ref().unwrap_or(&desk.pen).as_ref();
+            let (played, calls) = play_section(pen, &plan, &planned.key, &written, &calls).await;
             match self.compare(&key, played, calls).await? {
                 Some(section) => written.push(Arc::new(section)),
                 None => break,
@@ -114,6 +120,19 @@ impl Replay<'_> {
         }
         let written: Vec<Written> = written.into_iter().map(Arc::unwrap_or_clone).collect();
         Ok(book_to_markdown(&typeset::book(self.job, desk, &plan, &written)))
+    }
+
+    /// The pen of who stood in at a step; `None`: nobody did, or it is no longer set up.
+    async fn stand_in(&self, desk: &Desk, key: &str) -> Result<Option<Box<dyn Pen>>, JobError> {
+        let step = self.store.step(&self.job.id, key).await?;
+        let name = step.map(|step| step.fallback).unwrap_or_default();
+        let Ok(writer) = self.tools.writers.named(&name) else { return Ok(None) };
+        Ok(writer.open(desk.task.clone()).await.ok())
+    }
+
+    async fn stored<T: serde::de::DeserializeOwned>(&self, key: &str) -> Result<Option<T>, JobError> {
+        let step = self.store.step(&self.job.id, key).await?;
+        Ok(step.and_then(|step| serde_json::from_str(&step.content?).ok()))
     }
 
     /// Notes what became of a step, and gives what the next ones go on from: what was written now, or else what is stored.

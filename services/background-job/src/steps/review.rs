@@ -20,7 +20,7 @@ use crate::store::Change;
 use crate::store::entity::{job, step};
 use crate::writer::{Plan, PlannedChapter, PlannedSection};
 
-const KEY: &str = "review";
+pub const KEY: &str = "review";
 /// Status of the checkpoint when the outline is approved, and nothing is made of it yet.
 const APPROVED: &str = "approved";
 /// Why a job rests that waits for the approval, as it is stored.

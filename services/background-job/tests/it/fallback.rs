@@ -11,6 +11,7 @@ use quire_testkit::model_server::USAGE;
 
 use crate::model::{FakeModel, KEYS, Reply, plain, willing};
 use crate::press::FixedPress;
+use crate::replay::replay;
 use crate::stage::{Service, Stage, assert_whole, followed_text, of_kind};
 
 quire_testkit::on_both_databases!(
@@ -32,7 +33,7 @@ async fn stage(
     ordered: impl Fn(&str, usize) -> Reply + Send + Sync + 'static,
 ) -> (Stage, FakeModel, Arc<FixedPress>) {
     let press = Arc::new(FixedPress::pages(6));
-    let mut stage = Stage::openai(backend, FakeModel::start(ordered).await).await;
+    let mut stage = Stage::openai(backend, FakeModel::start(ordered).await).await.in_order();
     stage.press = press.clone();
     allow(&stage, &["anthropic"]);
     let other = FakeModel::start(|asked, number| match asked {
@@ -104,6 +105,7 @@ async fn a_section_that_the_model_refuses_is_written_by_the_one_that_may_step_in
     assert_whole(&events, 1, "completed");
     let names = ["test-model", "other-model", "test-model", "test-model"];
     all_name(&stage, &mut service, &job_id, names).await;
+    assert!(replay(&stage, &mut service, &job_id).await.unwrap().reproduced, "by the same hands");
     let fallback = of_kind(&events, "fallback");
     assert_eq!(fallback.len(), 1);
     for (field, expected) in

@@ -22,7 +22,11 @@ quire_testkit::on_both_databases!(
     only_operators_replay,
 );
 
-async fn replay(stage: &Stage, service: &mut Service, job_id: &str) -> Result<pb::ReplayJobResponse, Status> {
+pub async fn replay(
+    stage: &Stage,
+    service: &mut Service,
+    job_id: &str,
+) -> Result<pb::ReplayJobResponse, Status> {
     let mut request = Request::new(pb::ReplayJobRequest { job_id: job_id.to_owned(), with_markdown: true });
     stage.sign("operator", &mut request);
     Ok(service.client.replay_job(request).await?.into_inner())

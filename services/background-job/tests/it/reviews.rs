@@ -12,6 +12,7 @@ use quire_testkit::Backend;
 use tonic::{Code, Status};
 
 use crate::model::{FakeModel, willing};
+use crate::replay::replay;
 use crate::stage::{DOCUMENT, OWNER, Service, Stage, assert_whole, of_kind};
 
 quire_testkit::on_both_databases!(
@@ -105,6 +106,7 @@ async fn a_job_rests_after_its_plan_and_writes_the_outline_as_it_was_changed(bac
     let done = service.job(&job_id).await;
     assert_eq!((done.attempt, done.sections_done, done.sections_total), (1, 4, 4));
     assert_eq!(approve(&mut service, OWNER).await.unwrap(), done, "approving again changes nothing");
+    assert!(replay(&stage, &mut service, &job_id).await.unwrap().reproduced, "from the changed outline");
     assert_eq!(stage.payment.wait_settled(1).await[0].outcome(), JobOutcome::Delivered);
 }
 
