@@ -7,6 +7,12 @@ use tonic::transport::{Channel, Endpoint};
 
 use crate::call;
 
+/// Bytes of one stream that may be on their way to a reader who does not take them.
+const STREAM_WINDOW: u32 = 128 << 10;
+/// The same of all streams of a connection: more than all that a server lets be open can hold. Else a few readers who do
+/// not read would use it up, and everybody else's calls on that connection would stand still (RFC 9113, 5.2).
+const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
+
 #[derive(Debug, thiserror::Error)]
 #[error("{address} is not an address of a service: expected http://host:port")]
 pub struct AddressError {
@@ -27,6 +33,8 @@ pub fn channel(url: &str) -> Result<Channel, AddressError> {
         .keep_alive_timeout(Duration::from_secs(5))
         .keep_alive_while_idle(true)
         .tcp_nodelay(true)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
         .connect_lazy())
 }
 

@@ -7,6 +7,7 @@
 
 mod database;
 pub mod doors;
+mod grpc_method;
 mod lying_redis;
 pub mod model_server;
 mod own_postgres;
@@ -17,6 +18,7 @@ mod redis_server;
 mod valve;
 
 pub use database::{Backend, TestDatabase};
+pub use grpc_method::unary;
 pub use lying_redis::{Lie, LyingRedis};
 pub use own_postgres::OwnPostgres;
 pub use process::Process;

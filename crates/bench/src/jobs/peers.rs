@@ -6,11 +6,11 @@ use std::time::Instant;
 
 use axum::Router;
 use axum::response::IntoResponse;
-use axum::routing::{MethodRouter, post};
 use quire_clock::World;
 use quire_identity::{MasterSecret, ServiceIdentity};
 use quire_proto::document::v1::{AttachJobRequest, AttachJobResponse};
 use quire_proto::payment::v1::{SettleOrderRequest, SettleOrderResponse};
+use quire_testkit::unary;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tonic::{Request, Response, Status};
@@ -108,20 +108,4 @@ impl Peers {
         self.settled.send_modify(|settled| *settled += 1);
         Ok(Response::new(SettleOrderResponse::default()))
     }
-}
-
-fn unary<Req, Res, F, Fut>(handler: F) -> MethodRouter
-where
-    Req: prost::Message + Default + Send + 'static,
-    Res: prost::Message + Default + Send + 'static,
-    F: Fn(Request<Req>) -> Fut + Clone + Send + Sync + 'static,
-    Fut: Future<Output = Result<Response<Res>, Status>> + Send + 'static,
-{
-    post(move |request: axum::extract::Request| {
-        let service = tower::service_fn(handler.clone());
-        async move {
-            let codec = tonic_prost::ProstCodec::<Res, Req>::default();
-            tonic::server::Grpc::new(codec).unary(service, request).await
-        }
-    })
 }

@@ -55,7 +55,7 @@ async fn a_job_s_budget_holds_while_prices_rise(backend: Backend) {
         }
         asked => wordy(asked),
     });
-    let stage = Stage::openai(backend, model.await).await;
+    let stage = Stage::openai(backend, model.await).await.in_order();
     let of_job = |job| Budgets { job, ..Budgets::default() };
     let mut service = start(&stage, 10, of_job(DOLLAR)).await;
     let job_id = service.start_paid().await;

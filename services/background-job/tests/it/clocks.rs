@@ -98,7 +98,7 @@ async fn a_job_rests_for_an_hour_over_a_restart_and_goes_on_at_the_next_section(
         ),
         _ => willing(asked, number),
     });
-    let stage = Stage::openai(backend, model.await).await;
+    let stage = Stage::openai(backend, model.await).await.in_order();
     let model = stage.model.clone().unwrap();
     let clock = ManualClock::at(SystemClock.now());
     let world = World::with_clock(clock.clone());

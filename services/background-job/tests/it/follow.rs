@@ -44,8 +44,8 @@ async fn the_text_that_is_followed_is_the_text_that_is_written(backend: Backend)
     assert_eq!((planned[0]["chapters"].as_i64(), planned[0]["sections"].as_i64()), (Some(2), Some(4)));
 }
 
-/// Some follow from the start, some come later with a cursor, and some read nothing until the job has written far more than
-/// is kept for those who follow closely.
+/// Some follow from the start, some come later with a cursor, and none of these reads anything before the job is done: it
+/// has written far more by then than is kept for those who follow closely. They hold up nobody else on their connection.
 async fn a_crowd_that_comes_at_all_times_and_reads_at_all_speeds_misses_nothing(backend: Backend) {
     let pieces = |asked: &str| -> Vec<String> {
         let mut dice = fastrand::Rng::with_seed(asked.bytes().map(u64::from).sum());

@@ -300,7 +300,7 @@ impl Stage {
 }
 
 pub fn client(url: &str) -> JobServiceClient<Channel> {
-    JobServiceClient::new(Channel::from_shared(url.to_owned()).unwrap().connect_lazy())
+    JobServiceClient::new(quire_serve::client::channel(url).unwrap())
 }
 
 impl Service {

@@ -1,16 +1,15 @@
 //! The services that payment calls, as far as it calls them.
 
 use std::collections::BTreeMap;
-use std::future::Future;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::routing::{MethodRouter, post};
 use quire_fault::Fault;
 use quire_identity::{Gatekeeper, KeySource, MasterSecret, PublicKey, session_ended};
 use quire_proto::auth::v1 as auth;
 use quire_proto::document::v1 as document;
 use quire_proto::job::v1 as job;
+use quire_testkit::unary;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_stream::wrappers::TcpListenerStream;
@@ -213,20 +212,4 @@ async fn cancel_job(
     });
     let job = Some(found.ok_or_else(|| Status::not_found("no such job"))?);
     Ok(Response::new(job::CancelOrderJobResponse { job }))
-}
-
-fn unary<Req, Res, F, Fut>(handler: F) -> MethodRouter
-where
-    Req: prost::Message + Default + Send + 'static,
-    Res: prost::Message + Default + Send + 'static,
-    F: Fn(Request<Req>) -> Fut + Clone + Send + Sync + 'static,
-    Fut: Future<Output = Result<Response<Res>, Status>> + Send + 'static,
-{
-    post(move |request: axum::extract::Request| {
-        let service = tower::service_fn(handler.clone());
-        async move {
-            let codec = tonic_prost::ProstCodec::<Res, Req>::default();
-            tonic::server::Grpc::new(codec).unary(service, request).await
-        }
-    })
 }
