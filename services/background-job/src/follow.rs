@@ -60,7 +60,7 @@ impl Tail {
     fn add(&mut self, new: Vec<event::Model>) {
         let mut events = [&*self.events, &new].concat();
         let spare = events.len().saturating_sub(KEPT);
-        if let Some(dropped) = events.drain(..spare).last() {
+        if let Some(dropped) = events.drain(..spare).next_back() {
             self.from = dropped.seq;
         }
         self.events = events.into();
