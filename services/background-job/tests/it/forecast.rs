@@ -33,7 +33,7 @@ async fn a_forecast_comes_with_the_first_section_and_ends_with_the_job(backend: 
         }
         _ => willing(asked, number),
     });
-    let stage = Stage::openai(backend, model.await).await;
+    let stage = Stage::openai(backend, model.await).await.in_order();
     let mut service = stage.start_with(World::system(), priced).await;
     let job_id = service.start_paid().await;
     service.wait_for(&job_id, "text", 1).await;
@@ -72,7 +72,7 @@ async fn finished_jobs_tell_of_the_next_one_before_its_first_section(backend: Ba
         ("1.1", 2) => Reply::Waits("The text of ".to_owned(), released.clone(), "the section.".to_owned()),
         _ => willing(asked, number),
     });
-    let stage = Stage::openai(backend, model.await).await;
+    let stage = Stage::openai(backend, model.await).await.in_order();
     let mut service = stage.start_with(World::system(), priced).await;
     let first = service.start_paid().await;
     assert_whole(&service.events(&first, 0).await, 1, "completed");

@@ -19,7 +19,7 @@ async fn the_call_of_an_attempt_that_died_is_booked_when_its_job_ends(backend: B
         "1.1" => Reply::Hangs("Half a sentence".to_owned()),
         _ => willing(asked, number),
     });
-    let stage = Stage::openai(backend, model.await).await;
+    let stage = Stage::openai(backend, model.await).await.in_order();
     let mut service = stage.start().await;
     let job_id = service.start_paid().await;
     service.wait_for(&job_id, "text", 1).await;
@@ -38,7 +38,7 @@ async fn the_pieces_of_a_section_go_when_its_job_fails(backend: Backend) {
         ("1.1", _) => Reply::Refuses(400, None),
         _ => willing(asked, number),
     });
-    let stage = Stage::openai(backend, model.await).await;
+    let stage = Stage::openai(backend, model.await).await.in_order();
     let mut service = stage.start().await;
     let job_id = service.start_paid().await;
     assert_whole(&service.events(&job_id, 0).await, 1, "failed");
@@ -51,7 +51,7 @@ async fn a_lease_that_ran_out_is_not_renewed(backend: Backend) {
         ("1.1", 1) => Reply::Hangs("Half a sentence".to_owned()),
         _ => willing(asked, number),
     });
-    let stage = Stage::openai(backend, model.await).await;
+    let stage = Stage::openai(backend, model.await).await.in_order();
     let one = |config: &mut Config| config.concurrency = 1;
     let mut service = stage.start_with(World::system(), one).await;
     let job_id = service.start_paid().await;

@@ -62,7 +62,7 @@ async fn wasted_money_is_shown_and_survives_restarts(backend: Backend) {
         ("2.1", 1) => Reply::Hangs("This half is never".to_owned()),
         _ => willing(asked, number),
     });
-    let stage = Stage::openai(backend, model.await).await;
+    let stage = Stage::openai(backend, model.await).await.in_order();
     let (mut service, _) = start(&stage, |_| {}).await;
     let job_id = service.start_paid().await;
     service.wait_for(&job_id, "text", 3).await;
@@ -111,7 +111,7 @@ async fn what_is_under_way_and_what_waits_is_shown(backend: Backend) {
         "1.1" => Reply::Hangs("For ever".to_owned()),
         _ => willing(asked, number),
     });
-    let stage = Stage::openai(backend, model.await).await;
+    let stage = Stage::openai(backend, model.await).await.in_order();
     let (mut service, url) = start(&stage, |config| config.concurrency = 1).await;
     service.start_order("order-1", "document-1", 6).await.unwrap();
     stage.model.as_ref().unwrap().was_asked("1.1").await;
@@ -140,7 +140,7 @@ async fn what_is_under_way_and_what_waits_is_shown(backend: Backend) {
 
 async fn a_busy_model_and_a_redis_out_of_reach_are_shown(backend: Backend) {
     let model = FakeModel::start(|_, _| Reply::Refuses(429, Some("3600")));
-    let stage = Stage::openai(backend, model.await).await;
+    let stage = Stage::openai(backend, model.await).await.in_order();
     // Nobody listens on the first port.
     let nowhere = "redis://127.0.0.1:1".to_owned();
     let (mut service, url) = start(&stage, |config| config.redis_url = Some(nowhere.into())).await;
