@@ -46,7 +46,8 @@ async fn a_forecast_comes_with_the_first_section_and_ends_with_the_job(backend: 
         let forecast = running.forecast.unwrap();
         let (p50, p90) = (micros(forecast.finish_p50.as_ref()), micros(forecast.finish_p90.as_ref()));
         assert!(asked_at <= p50 && p50 <= p90, "{forecast:?}");
-        assert_eq!(forecast.cost_micro, Some(5 * COST));
+        // A call under way counts with the most that it can cost.
+        assert!(forecast.cost_micro.is_some_and(|cost| cost >= 5 * COST), "{forecast:?}");
     }
 
     let events = service.events(&job_id, 0).await;

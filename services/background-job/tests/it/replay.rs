@@ -158,7 +158,7 @@ async fn a_failed_job_fails_again_in_the_same_way(backend: Backend) {
 }
 
 async fn a_changed_recording_is_told(backend: Backend) {
-    let stage = Stage::openai(backend, FakeModel::start(willing).await).await;
+    let stage = Stage::openai(backend, FakeModel::start(willing).await).await.in_order();
     let mut service = stage.start().await;
     let job_id = service.start_paid().await;
     assert_whole(&service.events(&job_id, 0).await, 1, "completed");
@@ -195,7 +195,7 @@ async fn a_digest_is_composed_once_more(backend: Backend) {
 }
 
 async fn recordings_go_with_the_events(backend: Backend) {
-    let stage = Stage::openai(backend, FakeModel::start(willing).await).await;
+    let stage = Stage::openai(backend, FakeModel::start(willing).await).await.in_order();
     let mut service = stage.start().await;
     let job_id = service.start_paid().await;
     service.events(&job_id, 0).await;

@@ -145,12 +145,13 @@ async fn a_job_whose_process_died_goes_on_before_new_ones(backend: Backend) {
     let small = start(&mut idle, OWNER, 1, 6).await;
     idle.stop().await;
     let mut service = stage.start_with(World::system(), |config| config.concurrency = 1).await;
-    let taken = |events: &[pb::JobEvent]| {
-        let started = events.iter().rfind(|event| event.kind == "started").unwrap();
-        quire_proto::from_timestamp(started.at.as_ref().unwrap())
+    let taken = |events: &[pb::JobEvent], attempt: i64| {
+        let started = events.iter().filter(|event| event.kind == "started");
+        let of_attempt = |event: &&pb::JobEvent| event.data_json.contains(&format!("\"attempt\":{attempt}"));
+        quire_proto::from_timestamp(started.clone().find(of_attempt).unwrap().at.as_ref().unwrap())
     };
-    let begun = taken(&events(&mut service, &begun).await);
-    assert!(begun < taken(&events(&mut service, &small).await));
+    let begun = taken(&events(&mut service, &begun).await, 2);
+    assert!(begun < taken(&events(&mut service, &small).await, 1));
 }
 
 async fn priority_then_size_then_age_order_the_jobs_of_a_user(backend: Backend) {

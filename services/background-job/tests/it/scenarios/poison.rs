@@ -109,7 +109,7 @@ async fn a_job_that_breaks_its_process_fails_alone(backend: Backend) {
 }
 
 async fn a_job_that_cannot_be_read_fails_at_once(backend: Backend) {
-    let stage = Stage::openai(backend, FakeModel::start(willing).await).await;
+    let stage = Stage::openai(backend, FakeModel::start(willing).await).await.in_order();
     stage.document.refuse_sections.lock().unwrap().push_back(tonic::Status::unavailable("down"));
     let long = std::time::Duration::MAX;
     let mut service = stage.start_with(World::system(), |config| config.retry_base = long).await;
