@@ -1,6 +1,8 @@
 //! Tables of the document context.
 
 use sea_orm_migration::prelude::*;
+
+use crate::run;
 use sea_orm_migration::schema::{big_integer, boolean, integer, text, text_null};
 
 use crate::idempotency;
@@ -64,10 +66,7 @@ impl MigrationTrait for IdempotencyKeys {
     }
 
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        for statement in idempotency::TABLE {
-            manager.get_connection().execute_unprepared(statement).await?;
-        }
-        Ok(())
+        run(manager, &idempotency::TABLE).await
     }
 }
 

@@ -8,6 +8,8 @@ mod m0008_fallback;
 
 use sea_orm_migration::prelude::*;
 
+use crate::run;
+
 pub struct JobMigrator;
 
 #[async_trait::async_trait]
@@ -116,10 +118,7 @@ impl MigrationTrait for First {
     }
 
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        for statement in TABLES {
-            manager.get_connection().execute_unprepared(statement).await?;
-        }
-        Ok(())
+        run(manager, &TABLES).await
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
@@ -151,10 +150,7 @@ impl MigrationTrait for Stalls {
     }
 
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        for statement in STALLS {
-            manager.get_connection().execute_unprepared(statement).await?;
-        }
-        Ok(())
+        run(manager, &STALLS).await
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
@@ -187,10 +183,7 @@ impl MigrationTrait for Parts {
     }
 
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        for statement in PARTS {
-            manager.get_connection().execute_unprepared(statement).await?;
-        }
-        Ok(())
+        run(manager, &PARTS).await
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {

@@ -1,6 +1,8 @@
 //! Bound links and codes, confirmed generations, the life of keys, blocked users, and the chained audit log.
 
 use sea_orm_migration::prelude::*;
+
+use crate::run;
 use sea_orm_migration::sea_orm::DatabaseBackend;
 
 pub(super) struct Defence;
@@ -126,10 +128,9 @@ impl MigrationTrait for Defence {
             DatabaseBackend::Postgres => &POSTGRES_TRIGGERS,
             _ => &SQLITE_TRIGGERS,
         };
-        for statement in STATEMENTS.iter().chain(&INDEXES).chain(triggers) {
-            manager.get_connection().execute_unprepared(statement).await?;
-        }
-        Ok(())
+        run(manager, &STATEMENTS).await?;
+        run(manager, &INDEXES).await?;
+        run(manager, triggers).await
     }
 
     /// The log was chained to keep what happened: there is no way back that would not lose it.

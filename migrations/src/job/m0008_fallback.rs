@@ -2,6 +2,8 @@
 
 use sea_orm_migration::prelude::*;
 
+use crate::run;
+
 pub struct Fallback;
 
 impl MigrationName for Fallback {
@@ -23,10 +25,7 @@ impl MigrationTrait for Fallback {
     }
 
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        for statement in COLUMNS {
-            manager.get_connection().execute_unprepared(statement).await?;
-        }
-        Ok(())
+        run(manager, &COLUMNS).await
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {

@@ -2,6 +2,8 @@
 
 use sea_orm_migration::prelude::*;
 
+use crate::run;
+
 use crate::idempotency;
 
 pub(super) struct Books;
@@ -111,10 +113,9 @@ impl MigrationTrait for Books {
     }
 
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        for statement in STATEMENTS.into_iter().chain(idempotency::TABLE).chain(SUMS) {
-            manager.get_connection().execute_unprepared(statement).await?;
-        }
-        Ok(())
+        run(manager, &STATEMENTS).await?;
+        run(manager, &idempotency::TABLE).await?;
+        run(manager, &SUMS).await
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
