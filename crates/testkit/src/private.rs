@@ -1,11 +1,13 @@
 //! Private servers, started from binaries on this machine and ended with the test process.
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+
+use crate::free_port;
 
 /// So long may a server take to answer.
 const START: Duration = Duration::from_secs(30);
@@ -35,7 +37,7 @@ impl PrivateServer {
     pub(crate) fn redis() -> Result<(Self, String), String> {
         let redis = find("redis-server").ok_or("`redis-server` is not installed")?;
         let folder = folder()?;
-        let port = free_port()?;
+        let port = free_port();
         let command = format!("{} --port {port} --bind 127.0.0.1 --save '' --appendonly no", redis.display());
         let server = Self { _watchdog: start(&command, port)?, _folder: folder };
         Ok((server, format!("redis://127.0.0.1:{port}")))
@@ -59,7 +61,7 @@ impl Cluster {
         let (initdb, postgres, pg_ctl) = (program("initdb")?, program("postgres")?, program("pg_ctl")?);
         let folder = folder()?;
         let prefix = unprivileged(folder.path())?;
-        let cluster = Self { folder, port: free_port()?, prefix, postgres, pg_ctl };
+        let cluster = Self { folder, port: free_port(), prefix, postgres, pg_ctl };
         cluster.run(&format!("{} -A trust -U postgres -D {}", initdb.display(), cluster.data()))?;
         Ok(cluster)
     }
@@ -124,11 +126,6 @@ fn start(command: &str, port: u16) -> Result<Child, String> {
 
 fn folder() -> Result<TempDir, String> {
     tempfile::tempdir().map_err(|error| format!("a temporary folder cannot be made: {error}"))
-}
-
-fn free_port() -> Result<u16, String> {
-    let listener = TcpListener::bind("127.0.0.1:0").map_err(|error| format!("no port is free: {error}"))?;
-    listener.local_addr().map(|address| address.port()).map_err(|error| error.to_string())
 }
 
 /// PostgreSQL refuses to run as root: then it runs as the user `postgres`, who must own the folder.

@@ -49,7 +49,8 @@ impl Fleet {
 
     /// Starts a process and waits until it serves.
     pub(super) async fn worker(&self, settings: &[(&str, &str)]) -> anyhow::Result<Worker> {
-        let (address, metrics) = (free_address()?, free_address()?);
+        let free_address = || format!("127.0.0.1:{}", quire_testkit::free_port());
+        let (address, metrics) = (free_address(), free_address());
         let mut command = Command::new(&self.quire);
         command
             .arg("background-job")
@@ -129,9 +130,4 @@ impl Drop for Worker {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
-}
-
-/// A port that was free a moment ago.
-fn free_address() -> anyhow::Result<String> {
-    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string())
 }

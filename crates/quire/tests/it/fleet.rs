@@ -59,7 +59,8 @@ impl Fleet {
 
     /// A process of a role such as `payment`, on a free port, not started. It knows the others by `settings`.
     pub fn member(&self, role: &'static str, settings: &[(&str, &str)]) -> Member {
-        let address = free_address();
+        // The others must know it before it is started, and it has the same after each start.
+        let address = format!("127.0.0.1:{}", quire_testkit::free_port());
         let mut all = self.settings.clone();
         all.insert("QUIRE_LISTEN".to_owned(), address.clone());
         let log = self.folder.path().join(format!("{role}-{}.log", address.rsplit(':').next().unwrap()));
@@ -158,10 +159,4 @@ async fn ready(role: &str, url: &str) -> bool {
     let channel = quire_serve::client::channel(url).unwrap();
     let asked = HealthClient::new(channel).check(HealthCheckRequest { service: String::new() }).await;
     asked.is_ok_and(|answer| answer.get_ref().status() == ServingStatus::Serving)
-}
-
-/// An address that was free a moment ago: the member must have it before it is started, and after each start.
-fn free_address() -> String {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().to_string()
 }

@@ -25,8 +25,7 @@ impl Local {
     async fn start() -> Option<Self> {
         let program = find()?;
         let folder = tempfile::tempdir().unwrap();
-        // A port that was free a moment ago.
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = quire_testkit::free_port();
         let arguments = ["--from-scratch", "--port", &port.to_string()];
         let process = Process::start(&program, &arguments, [], &folder.path().join("log"));
         let url = Url::parse(&format!("http://127.0.0.1:{port}")).unwrap();

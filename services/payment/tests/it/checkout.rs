@@ -106,9 +106,7 @@ async fn a_refusal_of_the_document_service_passes_through_and_nothing_is_ordered
 
 async fn an_unreachable_provider_leaves_an_order_that_goes_on_after_a_restart(backend: Backend) {
     let stage = Stage::new(backend).await;
-    // A port that was free a moment ago and that nobody listens on.
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let nowhere = format!("http://127.0.0.1:{port}");
+    let nowhere = format!("http://127.0.0.1:{}", quire_testkit::free_port());
     let server = stage.start_with(&[("QUIRE_STRIPE_URL", &nowhere)]).await;
     let fault = stage.checkout(&server.client, "document").await.unwrap_err();
     assert_eq!((fault.kind, fault.reason.as_str()), (Kind::Unavailable, "PROVIDER_UNAVAILABLE"));
