@@ -224,18 +224,9 @@ async fn a_list_is_paged_newest_first(backend: Backend) {
 async fn a_draft_is_changed_field_by_field(backend: Backend) {
     let house = House::open(backend).await;
     let document = house.draft(40).await;
-    let update = |spec| {
-        let message = pb::UpdateDocumentRequest {
-            document_id: document.id.clone(),
-            spec: Some(spec),
-            validate_only: false,
-        };
-        let request = house.user("ada", message);
-        let mut client = house.client.clone();
-        async move { client.update_document(request).await }
-    };
+    let update = |spec| house.update("ada", &document.id, spec);
     let spec = pb::DocumentSpec { language: Some("uk".to_owned()), ..pb::DocumentSpec::default() };
-    let changed = update(spec).await.unwrap().into_inner().document.unwrap();
+    let changed = update(spec).await.unwrap();
     assert_eq!((changed.language.as_str(), changed.target_pages), ("uk", 40));
     assert_eq!(changed.title, "On paper");
     house.attach(&document.id, "job-1").await.unwrap();

@@ -252,21 +252,12 @@ async fn who_may_step_in_is_shown_and_stays_with_the_order(backend: Backend) {
         (document.writer.as_str(), document.fallback_writers),
         ("openai", vec!["anthropic".to_owned()])
     );
-    let update = |spec| {
-        let message = pb::UpdateDocumentRequest {
-            document_id: document.id.clone(),
-            spec: Some(spec),
-            validate_only: false,
-        };
-        let request = house.user("ada", message);
-        let mut client = house.client.clone();
-        async move { client.update_document(request).await }
-    };
+    let update = |spec| house.update("ada", &document.id, spec);
     let itself = pb::DocumentSpec { fallback_writers: names(&["openai"]), ..pb::DocumentSpec::default() };
     let refused = violations(update(itself).await);
     assert_eq!(refused, ["fallback_writers.0: Value error, openai is the writer itself"]);
     let none = pb::DocumentSpec { fallback_writers: names(&[]), ..pb::DocumentSpec::default() };
-    let changed = update(none).await.unwrap().into_inner().document.unwrap();
+    let changed = update(none).await.unwrap();
     assert_eq!(changed.fallback_writers, Vec::<String>::new());
     let again = pb::DocumentSpec { fallback_writers: names(&["anthropic"]), ..pb::DocumentSpec::default() };
     update(again.clone()).await.unwrap();

@@ -191,6 +191,18 @@ impl House {
         Ok(answer.into_inner().document.unwrap())
     }
 
+    pub async fn update(
+        &self,
+        user_id: &str,
+        id: &str,
+        spec: pb::DocumentSpec,
+    ) -> Result<pb::Document, Status> {
+        let message =
+            pb::UpdateDocumentRequest { document_id: id.to_owned(), spec: Some(spec), validate_only: false };
+        let answer = self.client.clone().update_document(self.user(user_id, message)).await?;
+        Ok(answer.into_inner().document.unwrap())
+    }
+
     /// A draft of Ada's with that many pages.
     pub async fn draft(&self, pages: i32) -> pb::Document {
         self.create("ada", pb::DocumentSpec { target_pages: Some(pages), ..titled("On paper") })

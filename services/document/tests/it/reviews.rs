@@ -71,16 +71,7 @@ async fn the_wish_for_a_review_is_kept_with_the_document(backend: Backend) {
     let spec = pb::DocumentSpec { review_outline: Some(true), ..titled("On paper") };
     let document = house.create("ada", spec).await.unwrap();
     assert!(document.review_outline);
-    let update = |spec| {
-        let message = pb::UpdateDocumentRequest {
-            document_id: document.id.clone(),
-            spec: Some(spec),
-            validate_only: false,
-        };
-        let request = house.user("ada", message);
-        let mut client = house.client.clone();
-        async move { Ok::<_, Status>(client.update_document(request).await?.into_inner().document.unwrap()) }
-    };
+    let update = |spec| house.update("ada", &document.id, spec);
     assert!(update(titled("On ink")).await.unwrap().review_outline, "absent fields stay");
     let off = pb::DocumentSpec { review_outline: Some(false), ..Default::default() };
     assert!(!update(off.clone()).await.unwrap().review_outline);

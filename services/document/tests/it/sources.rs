@@ -204,9 +204,7 @@ async fn too_many_pages_are_refused_with_the_honest_maximum(backend: Backend) {
     let more = house.sources(&id).await.max_pages;
     assert!(more > max_pages, "{more} is no more than {max_pages}");
     let spec = pb::DocumentSpec { target_pages: Some(more), ..pb::DocumentSpec::default() };
-    let message =
-        pb::UpdateDocumentRequest { document_id: id.clone(), spec: Some(spec), validate_only: false };
-    house.client.clone().update_document(house.user("ada", message)).await.unwrap();
+    house.update("ada", &id, spec).await.unwrap();
     house.prepare("ada", &id).await.unwrap();
 }
 
