@@ -128,13 +128,7 @@ impl Attempt<'_> {
             input_hash: input_hash.to_owned(),
             status: RUNNING.to_owned(),
             epoch: self.lease.epoch,
-            content: None,
-            writer: String::new(),
-            input_tokens: 0,
-            output_tokens: 0,
-            done_at: None,
-            fallback: String::new(),
-            refused_at: None,
+            ..step::Model::default()
         }
     }
 

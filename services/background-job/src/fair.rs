@@ -12,13 +12,16 @@ use sea_orm::{
 
 use crate::store::entity::slot;
 
-/// Jobs that somebody has, or had until the lease ran out, with their leases.
+/// Jobs with their leases.
+const JOBS: &str = "jobs job JOIN job_leases held ON held.job_id = job.id";
+/// Those that somebody has, or had until the lease ran out.
 const TAKEN: &str = "jobs job JOIN job_leases held ON held.job_id = job.id WHERE job.status = 'running'";
 /// The order of a user's waiting jobs; as the index has it.
 const RANK: &str = "job.priority DESC, job.pages, job.created_at, job.id";
 /// Its next claim is its last try: twice a process died while it was at work on its present step. Who broke down by
 /// itself has left its lease empty.
 const SUSPECT_GONE: &str = "(job.crash_count = 1 AND held.boot_id <> '')";
+/// The same while it waits; while it is at work, it is at its last try.
 const SUSPECT_WAITING: &str = "job.crash_count >= 2";
 
 /// How many jobs may be at work at the same time, in all processes together.
@@ -74,20 +77,18 @@ pub async fn at_work(
     now: Timestamp,
     boot_id: &str,
 ) -> Result<AtWork, DbErr> {
-    let count =
-        |condition: &str| format!("SELECT COUNT(*) FROM jobs job JOIN job_leases held ON {condition}");
-    let mine =
-        "held.job_id = job.id WHERE job.status = 'running' AND held.expires_at >= $1 AND held.boot_id = $2";
-    let broken = "held.job_id = job.id WHERE job.finished_at IS NULL AND job.crash_count > 0";
-    let free = format!(
-        "((job.status = 'queued' AND job.run_at <= $1 AND {SUSPECT_WAITING})
-          OR (job.status = 'running' AND held.expires_at < $1 AND {SUSPECT_GONE}))"
+    let count = |jobs: &str| format!("(SELECT COUNT(*) FROM {jobs})");
+    let mine = format!("{TAKEN} AND held.expires_at >= $1 AND held.boot_id = $2");
+    let waiting = format!(
+        "{JOBS} WHERE job.finished_at IS NULL AND job.crash_count > 0
+           AND ((job.status = 'queued' AND job.run_at <= $1 AND {SUSPECT_WAITING})
+             OR (job.status = 'running' AND held.expires_at < $1 AND {SUSPECT_GONE}))"
     );
     let sql = format!(
-        "SELECT ({}) AS jobs, ({}) AS suspects, ({}) AS waiting",
-        count(mine),
-        count(&format!("{mine} AND job.crash_count >= 2")),
-        count(&format!("{broken} AND {free}")),
+        "SELECT {} AS jobs, {} AS suspects, {} AS waiting",
+        count(&mine),
+        count(&format!("{mine} AND {SUSPECT_WAITING}")),
+        count(&waiting),
     );
     let values = [now.unix_micros().into(), boot_id.into()];
     let statement = Statement::from_sql_and_values(connection.get_database_backend(), sql, values);
@@ -112,9 +113,9 @@ pub async fn lock_all(tx: &DatabaseTransaction, limits: Limits) -> Result<(), Db
     Ok(())
 }
 
-/// The user with such a job who is served next: who has the fewest jobs at work, then who was served the longest ago, then who has a job
-/// whose attempt is gone, then whose best job ranks higher or is older. `None` if no job is free, or none may be taken now.
-/// With `lock` the user's row is held until the end of the transaction; those that others hold are skipped.
+/// The user with such a job who is served next: who has the fewest jobs at work, then who was served the longest ago, then
+/// who has a job whose attempt is gone, then whose best job ranks higher or is older. `None` if no job is free, or none may
+/// be taken now. With `lock` the user's row is held until the end of the transaction; those that others hold are skipped.
 ///
 /// The time it takes grows with the users who have open jobs, not with the jobs: it goes from user to user along an index
 /// ("loose index scan") and looks at the best job of each.
@@ -185,11 +186,7 @@ pub async fn next_job(
          AND (SELECT COUNT(*) FROM {TAKEN} AND job.user_id = $2 AND held.expires_at >= $1) < $3"
     );
     let gone = format!("{TAKEN} AND held.expires_at < $1 AND {}", which.gone());
-    let waiting = format!(
-        "jobs job JOIN job_leases held ON held.job_id = job.id
-         WHERE job.status = 'queued' AND job.run_at <= $1 AND {}",
-        which.waiting()
-    );
+    let waiting = format!("{JOBS} WHERE job.status = 'queued' AND job.run_at <= $1 AND {}", which.waiting());
     for jobs in [gone, waiting] {
         let sql = format!("SELECT job.id AS found FROM {jobs} AND {room} ORDER BY {RANK} LIMIT 1{lock}");
         let values = [now.unix_micros().into(), user_id.into(), bound(limits.per_user)];

@@ -41,7 +41,7 @@ struct Feed {
 struct Tail {
     /// The number before the first of `events`.
     from: i64,
-    events: Arc<[event::Model]>,
+    events: Arc<[Arc<event::Model>]>,
     /// Nothing comes any more.
     ended: bool,
 }
@@ -52,12 +52,12 @@ impl Tail {
     }
 
     /// What comes after a number; `None` if some of it is no longer here.
-    fn after(&self, seq: i64) -> Option<&[event::Model]> {
+    fn after(&self, seq: i64) -> Option<&[Arc<event::Model>]> {
         let place = self.events.partition_point(|event| event.seq <= seq);
         (seq >= self.from).then(|| &self.events[place..])
     }
 
-    fn add(&mut self, new: Vec<event::Model>) {
+    fn add(&mut self, new: Vec<Arc<event::Model>>) {
         let mut events = [&*self.events, &new].concat();
         let spare = events.len().saturating_sub(KEPT);
         if let Some(dropped) = events.drain(..spare).next_back() {
@@ -96,7 +96,7 @@ impl Feeds {
                     let found = !events.is_empty();
                     for event in events {
                         after = event.seq;
-                        yield event.clone();
+                        yield event::Model::clone(event);
                         if is_final(&event.kind) {
                             return;
                         }
@@ -178,21 +178,22 @@ async fn look(store: &Store, job_id: &str, tails: &watch::Sender<Option<Tail>>) 
     Ok(ended)
 }
 
-async fn read(store: &Store, job_id: &str, after: i64) -> Result<Vec<event::Model>, DbErr> {
-    event::Entity::find()
+async fn read(store: &Store, job_id: &str, after: i64) -> Result<Vec<Arc<event::Model>>, DbErr> {
+    let events = event::Entity::find()
         .filter(event::Column::JobId.eq(job_id))
         .filter(event::Column::Seq.gt(after))
         .order_by_asc(event::Column::Seq)
         .limit(BATCH)
         .all(store.database.reader())
-        .await
+        .await?;
+    Ok(events.into_iter().map(Arc::new).collect())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn events(from: i64, to: i64) -> Vec<event::Model> {
+    fn events(from: i64, to: i64) -> Vec<Arc<event::Model>> {
         let event = |seq| event::Model {
             job_id: "job".to_owned(),
             seq,
@@ -200,7 +201,7 @@ mod tests {
             data: String::new(),
             at: 0,
         };
-        (from..=to).map(event).collect()
+        (from..=to).map(event).map(Arc::new).collect()
     }
 
     #[test]

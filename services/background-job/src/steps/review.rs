@@ -77,16 +77,8 @@ pub async fn note_approval(change: &Change, job_id: &str) -> Result<(), DbErr> {
     let step = step::Model {
         job_id: job_id.to_owned(),
         step_key: KEY.to_owned(),
-        input_hash: String::new(),
         status: APPROVED.to_owned(),
-        epoch: 0,
-        content: None,
-        writer: String::new(),
-        input_tokens: 0,
-        output_tokens: 0,
-        done_at: None,
-        fallback: String::new(),
-        refused_at: None,
+        ..step::Model::default()
     };
     change.checkpoint(step).await
 }

@@ -41,3 +41,4 @@ mod stage;
 mod starting;
 mod streams;
 mod turns;
+mod wakes;
