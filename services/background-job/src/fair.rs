@@ -4,10 +4,10 @@
 //! is kept somewhere would go wrong with the first process that dies.
 
 use quire_clock::Timestamp;
-use sea_orm::sea_query::Expr;
+use sea_orm::sea_query::{Expr, LockBehavior, LockType};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseBackend, DatabaseTransaction, DbErr, EntityTrait, QueryFilter,
-    Statement, Value,
+    QuerySelect, Statement, Value,
 };
 
 use crate::store::entity::slot;
@@ -101,35 +101,32 @@ pub async fn at_work(
     })
 }
 
-/// Holds up everybody else who takes a job under the limit for all users, until the end of the transaction. SQLite has
-/// one writer at a time anyway.
-///
-/// # Errors
-/// The database is gone.
-pub async fn lock_all(tx: &DatabaseTransaction, limits: Limits) -> Result<(), DbErr> {
-    if limits.global > 0 && tx.get_database_backend() == DatabaseBackend::Postgres {
-        tx.execute_unprepared("SELECT user_id FROM user_slots WHERE user_id = '' FOR UPDATE").await?;
-    }
-    Ok(())
+/// The next one who may be served, as a look at the queue found it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Turn {
+    pub user_id: String,
+    pub which: Which,
+    /// When a job of the user was taken last; who finds another time has come too late.
+    served_at: i64,
 }
 
-/// The user with such a job who is served next: who has the fewest jobs at work, then who was served the longest ago, then
-/// who has a job whose attempt is gone, then whose best job ranks higher or is older. `None` if no job is free, or none may
-/// be taken now. With `lock` the user's row is held until the end of the transaction; those that others hold are skipped.
+/// The users with such jobs who are served next, at most so many: who has the fewest jobs at work, then who was served the
+/// longest ago, then who has a job whose attempt is gone, then whose best job ranks higher or is older. All of them have
+/// equally many at work, so that serving one changes nothing for those behind. Empty if no job is free, or none may be
+/// taken now.
 ///
 /// The time it takes grows with the users who have open jobs, not with the jobs: it goes from user to user along an index
 /// ("loose index scan") and looks at the best job of each.
 ///
 /// # Errors
 /// The database is gone.
-pub async fn next_user(
+pub async fn turns(
     connection: &impl ConnectionTrait,
     now: Timestamp,
     limits: Limits,
     which: Which,
-    lock: bool,
-) -> Result<Option<String>, DbErr> {
-    let lock = locking(connection, lock, "slot");
+    most: usize,
+) -> Result<Vec<Turn>, DbErr> {
     let next_open = |after: &str| {
         format!(
             "(SELECT job.user_id FROM jobs job WHERE job.finished_at IS NULL{after}
@@ -154,16 +151,56 @@ pub async fn next_user(
                    ORDER BY {RANK} LIMIT 1) AS best
            FROM users LEFT JOIN taken ON taken.user_id = users.user_id
          )
-         SELECT slot.user_id AS found
+         SELECT slot.user_id AS user_id, slot.served_at AS served_at, standing.running AS running
          FROM user_slots slot JOIN standing ON standing.user_id = slot.user_id
               LEFT JOIN jobs best ON best.id = standing.best
          WHERE (standing.gone > 0 OR best.id IS NOT NULL) AND standing.running < $2
            AND (CAST($3 AS BIGINT) = 0 OR COALESCE((SELECT SUM(running) FROM taken), 0) < $3)
          ORDER BY standing.running, slot.served_at, standing.gone DESC, COALESCE(best.priority, 0) DESC,
-                  best.created_at, slot.user_id LIMIT 1{lock}"
+                  best.created_at, slot.user_id LIMIT $4"
     );
-    let values = [now.unix_micros().into(), bound(limits.per_user), bound(limits.global)];
-    found(connection, &sql, values).await
+    let most = i64::try_from(most).unwrap_or(i64::MAX);
+    let values = [now.unix_micros().into(), bound(limits.per_user), bound(limits.global), most.into()];
+    let statement = Statement::from_sql_and_values(connection.get_database_backend(), sql, values);
+    let mut turns = Vec::new();
+    let mut fewest = None;
+    for row in connection.query_all_raw(statement).await? {
+        let running: i64 = row.try_get("", "running")?;
+        if *fewest.get_or_insert(running) != running {
+            break;
+        }
+        let (user_id, served_at) = (row.try_get("", "user_id")?, row.try_get("", "served_at")?);
+        turns.push(Turn { user_id, which, served_at });
+    }
+    Ok(turns)
+}
+
+/// Whether one more job may be at work, of whomever. Under that limit, everybody else who takes a job is held up until the
+/// end of the transaction; SQLite has one writer at a time anyway.
+///
+/// # Errors
+/// The database is gone.
+pub async fn is_room(tx: &DatabaseTransaction, now: Timestamp, limits: Limits) -> Result<bool, DbErr> {
+    if limits.global == 0 {
+        return Ok(true);
+    }
+    if tx.get_database_backend() == DatabaseBackend::Postgres {
+        tx.execute_unprepared("SELECT user_id FROM user_slots WHERE user_id = '' FOR UPDATE").await?;
+    }
+    let sql = format!("SELECT COUNT(*) AS jobs FROM {TAKEN} AND held.expires_at >= $1");
+    let statement = Statement::from_sql_and_values(tx.get_database_backend(), sql, [now.unix_micros().into()]);
+    let jobs: Option<i64> = tx.query_one_raw(statement).await?.map(|row| row.try_get("", "jobs")).transpose()?;
+    Ok(jobs.is_some_and(|jobs| jobs < i64::from(limits.global)))
+}
+
+/// Takes the user's row until the end of the transaction. False if somebody else has it, or has had it since.
+///
+/// # Errors
+/// The database is gone.
+pub async fn begin_turn(tx: &DatabaseTransaction, turn: &Turn) -> Result<bool, DbErr> {
+    let row = slot::Entity::find_by_id(&turn.user_id);
+    let row = row.lock_with_behavior(LockType::Update, LockBehavior::SkipLocked).one(tx).await?;
+    Ok(row.is_some_and(|slot| slot.served_at == turn.served_at))
 }
 
 /// The user's next job: one whose attempt is gone, for its customer waits already; then the highest priority, then the
@@ -177,21 +214,24 @@ pub async fn next_job(
     tx: &DatabaseTransaction,
     now: Timestamp,
     limits: Limits,
-    which: Which,
-    user_id: &str,
+    turn: &Turn,
 ) -> Result<Option<String>, DbErr> {
-    let lock = locking(tx, true, "held");
+    let lock = match tx.get_database_backend() {
+        DatabaseBackend::Postgres => " FOR UPDATE OF held SKIP LOCKED",
+        _ => "",
+    };
     let room = format!(
         "job.user_id = $2
          AND (SELECT COUNT(*) FROM {TAKEN} AND job.user_id = $2 AND held.expires_at >= $1) < $3"
     );
-    let gone = format!("{TAKEN} AND held.expires_at < $1 AND {}", which.gone());
-    let waiting = format!("{JOBS} WHERE job.status = 'queued' AND job.run_at <= $1 AND {}", which.waiting());
+    let gone = format!("{TAKEN} AND held.expires_at < $1 AND {}", turn.which.gone());
+    let waiting = format!("{JOBS} WHERE job.status = 'queued' AND job.run_at <= $1 AND {}", turn.which.waiting());
     for jobs in [gone, waiting] {
         let sql = format!("SELECT job.id AS found FROM {jobs} AND {room} ORDER BY {RANK} LIMIT 1{lock}");
-        let values = [now.unix_micros().into(), user_id.into(), bound(limits.per_user)];
-        if let Some(job_id) = found(tx, &sql, values).await? {
-            return Ok(Some(job_id));
+        let values = [now.unix_micros().into(), turn.user_id.as_str().into(), bound(limits.per_user)];
+        let statement = Statement::from_sql_and_values(tx.get_database_backend(), sql, values);
+        if let Some(row) = tx.query_one_raw(statement).await? {
+            return row.try_get("", "found").map(Some);
         }
     }
     Ok(None)
@@ -214,18 +254,3 @@ fn bound(count: u32) -> Value {
     i64::from(count).into()
 }
 
-fn locking(connection: &impl ConnectionTrait, wanted: bool, table: &str) -> String {
-    match connection.get_database_backend() {
-        DatabaseBackend::Postgres if wanted => format!(" FOR UPDATE OF {table} SKIP LOCKED"),
-        _ => String::new(),
-    }
-}
-
-async fn found(
-    connection: &impl ConnectionTrait,
-    sql: &str,
-    values: [Value; 3],
-) -> Result<Option<String>, DbErr> {
-    let statement = Statement::from_sql_and_values(connection.get_database_backend(), sql, values);
-    connection.query_one_raw(statement).await?.map(|row| row.try_get("", "found")).transpose()
-}

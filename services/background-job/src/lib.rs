@@ -186,9 +186,8 @@ pub async fn serve_with(
     // Background work ends with the server, and the server with it, also when one of them breaks by itself.
     let stop = shutdown.child_token();
     let mut tasks = JoinSet::new();
-    for number in 1..=config.concurrency {
-        let name = format!("{}/{number}", store.boot_id);
-        tasks.spawn(worker::run(name, tools.clone(), pace.clone(), stop.clone()));
+    if config.concurrency > 0 {
+        tasks.spawn(worker::run(tools.clone(), pace, config.concurrency, stop.clone()));
     }
     let relay = outbox::Relay { store: store.clone(), documents: documents.clone(), payments };
     let relay_stop = stop.clone();

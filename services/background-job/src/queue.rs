@@ -1,15 +1,14 @@
 //! Taking the next job: waiting ones whose time has come, and running ones whose attempt is gone.
 
-use quire_clock::Timestamp;
 use quire_database::now;
 use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, ExprTrait, QueryFilter};
+use sea_orm::{ColumnTrait, DbErr, EntityTrait, ExprTrait, QueryFilter};
 use serde_json::json;
 
 use crate::ending::{self, FINISH};
 use crate::error::Stop;
 use crate::events::Kind;
-use crate::fair::{self, Which};
+use crate::fair::{self, Limits, Turn, Which};
 use crate::lease::Lease;
 use crate::pause;
 use crate::retry;
@@ -21,7 +20,7 @@ use crate::worker::Pace;
 /// A step at which this many attempts ended without a word is not tried again.
 const MAX_CRASHES: i32 = 3;
 
-/// What a look at the queue gave.
+/// What became of a turn.
 pub enum Claim {
     /// The job is ours.
     Taken {
@@ -30,47 +29,65 @@ pub enum Claim {
         /// The attempt before ended without a word.
         taken_over: bool,
     },
-    /// Somebody else was faster, or a poisoned job was ended: look again.
-    Again,
-    Nothing,
+    /// The job was put away: its attempts broke off too often, or it was to rest.
+    PutAway,
+    /// Somebody else was faster.
+    Missed,
 }
 
-/// Takes the next job, in one short transaction.
+/// Whose jobs this process may take now, at most so many, without taking any. One at its last try is alone in its process:
+/// it may have taken others down with it, or have been taken down with another, and only now it shows.
+///
+/// Only one task of a process looks and takes what it found: it counts what it has itself.
+///
+/// # Errors
+/// The database is gone.
+pub async fn look(store: &Store, limits: Limits, most: usize) -> Result<Vec<Turn>, DbErr> {
+    // Without a transaction: who finds nothing must not take SQLite's one write lock.
+    let reader = store.database.reader();
+    let now = now(reader).await?;
+    let here = fair::at_work(reader, now, &store.boot_id).await?;
+    if here.suspects > 0 {
+        return Ok(Vec::new());
+    }
+    if here.waiting > 0 {
+        let mut suspects = fair::turns(reader, now, limits, Which::Suspects, 1).await?;
+        if !suspects.is_empty() {
+            // Else it waits for the end of those that are at work here, and nothing new is begun.
+            suspects.retain(|_| here.jobs == 0);
+            return Ok(suspects);
+        }
+    }
+    fair::turns(reader, now, limits, Which::Others, most).await
+}
+
+/// Takes the next job of the user whose turn it is, in one short transaction.
 ///
 /// # Errors
 /// The database is gone or busy.
-pub async fn claim(store: &Store, worker: &str, pace: &Pace) -> Result<Claim, DbErr> {
-    let reader = store.database.reader();
-    // Looked up without a transaction first: an idle worker must not take SQLite's one write lock.
-    if !store.database.is_postgres() && next(store, reader, now(reader).await?, pace, false).await?.is_none()
-    {
-        return Ok(Claim::Nothing);
-    }
-    // One after the other in this process: what its workers have is counted below.
-    let _turn = store.claiming.lock().await;
+pub async fn claim(store: &Store, worker: &str, pace: &Pace, turn: &Turn) -> Result<Claim, DbErr> {
     let at = store.world.now();
     let tx = store.database.begin_write().await?;
     let now = now(&tx).await?;
-    fair::lock_all(&tx, pace.limits).await?;
-    let Some((user_id, which)) = next(store, &tx, now, pace, true).await? else {
-        return Ok(Claim::Nothing);
-    };
-    // Counted again: on PostgreSQL the user's row may be newer than the snapshot that chose it.
-    let Some(job_id) = fair::next_job(&tx, now, pace.limits, which, &user_id).await? else {
-        return Ok(Claim::Nothing);
+    if !fair::is_room(&tx, now, pace.limits).await? || !fair::begin_turn(&tx, turn).await? {
+        return Ok(Claim::Missed);
+    }
+    // Counted again: other processes have been at work since the look.
+    let Some(job_id) = fair::next_job(&tx, now, pace.limits, turn).await? else {
+        return Ok(Claim::Missed);
     };
     // The lease row may be newer than the snapshot, too.
     let held = lease::Entity::find_by_id(&job_id).one(&tx).await?;
     let job = job::Entity::find_by_id(&job_id).one(&tx).await?;
     let (Some(held), Some(mut job)) = (held, job) else {
-        return Ok(Claim::Again);
+        return Ok(Claim::Missed);
     };
     let taken_over = match job.status() {
         Status::Queued if job.run_at <= now.unix_micros() => false,
         Status::Running if held.expires_at < now.unix_micros() => true,
-        _ => return Ok(Claim::Again),
+        _ => return Ok(Claim::Missed),
     };
-    fair::served(&tx, now, &user_id).await?;
+    fair::served(&tx, now, &turn.user_id).await?;
     let lease = Lease::new(&job_id, held.epoch + 1, store.boot_id.clone());
     lease::Entity::update_many()
         .col_expr(lease::Column::Epoch, Expr::value(lease.epoch))
@@ -92,20 +109,20 @@ pub async fn claim(store: &Store, worker: &str, pace: &Pace) -> Result<Claim, Db
             retry::enqueue(&mut change, &job, now, delay, job.crash_count, "the work broke off");
             lease.release(&change.tx).await?;
             change.commit().await?;
-            return Ok(Claim::Again);
+            return Ok(Claim::PutAway);
         }
         if job.crash_count >= MAX_CRASHES {
             let sentence = "the work broke off three times at the same step".to_owned();
             let ending = ending::given_up(&job, "poison", sentence);
             ending::write(&mut change, &job, &lease, ending).await?;
             change.commit().await?;
-            return Ok(Claim::Again);
+            return Ok(Claim::PutAway);
         }
         if job.pause_requested_at.is_some() && job.step != FINISH {
             pause::lay_down(&mut change, &job);
             lease.release(&change.tx).await?;
             change.commit().await?;
-            return Ok(Claim::Again);
+            return Ok(Claim::PutAway);
         }
     }
     job.attempt += 1;
@@ -116,33 +133,7 @@ pub async fn claim(store: &Store, worker: &str, pace: &Pace) -> Result<Claim, Db
     store.world.reach("job.queue.before_commit");
     change.commit().await?;
     store.world.reach("job.queue.claimed");
-    // Whoever skipped the user's row while it was held here looks again.
-    store.wakes.queue.notify_waiters();
     Ok(Claim::Taken { job: Box::new(job), lease, taken_over })
-}
-
-/// Whose job this process may take, and which kind of it. One at its last try is alone in its process: it may have taken
-/// others down with it, or have been taken down with another, and only now it shows.
-async fn next(
-    store: &Store,
-    connection: &impl ConnectionTrait,
-    now: Timestamp,
-    pace: &Pace,
-    lock: bool,
-) -> Result<Option<(String, Which)>, DbErr> {
-    let here = fair::at_work(connection, now, &store.boot_id).await?;
-    if here.suspects > 0 {
-        return Ok(None);
-    }
-    if here.waiting > 0 {
-        let suspect = fair::next_user(connection, now, pace.limits, Which::Suspects, lock).await?;
-        if suspect.is_some() {
-            // Else it waits for the end of those that are at work here, and nothing new is begun.
-            return Ok(suspect.filter(|_| here.jobs == 0).map(|user_id| (user_id, Which::Suspects)));
-        }
-    }
-    let user_id = fair::next_user(connection, now, pace.limits, Which::Others, lock).await?;
-    Ok(user_id.map(|user_id| (user_id, Which::Others)))
 }
 
 /// Puts a job back into the queue as it is, or to rest if that was wanted: no attempt of a step is spent.

@@ -27,6 +27,8 @@ const STORE_AFTER: Duration = Duration::from_secs(2);
 /// or when there is so much of it.
 const STORE_BYTES: usize = 2048;
 const NOTES: usize = 64;
+/// How long before the next try when the database does not answer.
+const DATABASE_AGAIN: Duration = Duration::from_millis(200);
 
 /// Status of a checkpoint whose step is under way.
 pub const RUNNING: &str = "running";
@@ -173,8 +175,17 @@ impl<'a> Recorder<'a> {
         Ok(())
     }
 
+    /// While the database is away it is waited for, as long as the lease holds: the model is speaking, and that is paid.
     async fn change(&self) -> Result<Change, Stop> {
-        self.attempt.store().change(self.attempt.lease).await
+        loop {
+            match self.attempt.store().change(self.attempt.lease).await {
+                Err(Stop::Database(error)) => {
+                    tracing::warn!(%error, "what the writer says cannot be stored yet");
+                    tokio::time::sleep(DATABASE_AGAIN).await;
+                }
+                opened => return opened,
+            }
+        }
     }
 
     async fn flush(&mut self) -> Result<(), Stop> {

@@ -13,7 +13,7 @@ use quire_database::Database;
 use sea_orm::sea_query::{Expr, OnConflict, SimpleExpr};
 use sea_orm::{ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, Set, UpdateMany};
 use serde_json::Value;
-use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::sync::OwnedMutexGuard;
 
 use crate::error::Stop;
 use crate::events::Kind;
@@ -84,14 +84,12 @@ pub struct Store {
     /// Random at each start: a process that comes back under the same name must not pass for its old self.
     pub boot_id: Arc<str>,
     pub wakes: Wakes,
-    /// Held by the worker that takes a job.
-    pub claiming: Arc<Mutex<()>>,
 }
 
 impl Store {
     pub fn new(database: Database, world: World) -> Self {
         let boot_id = Arc::from(world.id());
-        Self { database, world, boot_id, wakes: Wakes::default(), claiming: Arc::default() }
+        Self { database, world, boot_id, wakes: Wakes::default() }
     }
 
     /// The job, whoever owns it.

@@ -1,10 +1,11 @@
-//! Workers: each takes one job at a time and sees it through.
+//! Takes jobs, several at the same time, and sees each through.
 
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::time::Duration;
 
 use futures::FutureExt;
 use sea_orm::DbErr;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -21,8 +22,10 @@ use crate::retry::{self, Bound};
 use crate::steps::{self, review};
 use crate::store::entity::job;
 
-/// Without a wake-up, a worker looks for work this often.
+/// Without a wake-up, work is looked for this often.
 const POLL: Duration = Duration::from_millis(500);
+/// When all that a look has found was taken by others: they are done with it soon, and may have left something.
+const MISSED: Duration = Duration::from_millis(20);
 /// When a budget of the day is used up: a new day may begin, or other jobs may have needed less than was reserved.
 const NEXT_LOOK_AT_BUDGET: Duration = Duration::from_secs(300);
 
@@ -37,41 +40,104 @@ pub struct Pace {
     pub limits: Limits,
 }
 
-/// Takes and does jobs until the shutdown.
-pub async fn run(name: String, tools: Tools, pace: Pace, shutdown: CancellationToken) {
+/// Takes jobs and sees them through, so many at the same time, until the shutdown; then comes to an end with those that are
+/// under way.
+///
+/// # Panics
+/// A job's task broke down by itself.
+pub async fn run(tools: Tools, pace: Pace, concurrency: usize, shutdown: CancellationToken) {
     let wake = tools.store.wakes.queue.clone();
+    let free = (1..=concurrency).rev().map(|number| format!("{}/{number}", tools.store.boot_id)).collect();
+    let mut hands = Hands { tools, pace, free, busy: JoinSet::new() };
     while !shutdown.is_cancelled() {
         // Registered before looking, so that a job that comes between the two is not slept over.
         let woken = wake.notified();
         tokio::pin!(woken);
         woken.as_mut().enable();
-        let asked = Instant::now();
-        let claim = queue::claim(&tools.store, &name, &pace).await;
-        tools.metrics.looked(outcome(&claim), asked.elapsed());
-        match claim {
-            Ok(Claim::Taken { job, lease, taken_over }) => {
-                tools.metrics.claimed(taken_over);
-                work(&tools, &pace, &job, &lease, &shutdown).await;
-                continue;
-            }
-            Ok(Claim::Again) => continue,
-            Ok(Claim::Nothing) => {}
-            Err(error) => tracing::warn!(%error, "the queue cannot be read"),
-        }
+        let pause = hands.take(&shutdown).await;
+        let idle = !hands.free.is_empty();
         tokio::select! {
-            () = &mut woken => {}
-            () = tokio::time::sleep(POLL) => {}
+            () = &mut woken, if idle => {}
+            () = tokio::time::sleep(pause), if idle => {}
+            Some(done) = hands.busy.join_next() => hands.done(done),
             () = shutdown.cancelled() => {}
         }
     }
+    while let Some(done) = hands.busy.join_next().await {
+        hands.done(done);
+    }
 }
 
-fn outcome(claim: &Result<Claim, DbErr>) -> &'static str {
-    match claim {
-        Ok(Claim::Taken { .. }) => "taken",
-        Ok(Claim::Again) => "again",
-        Ok(Claim::Nothing) => "nothing",
-        Err(_) => "failed",
+/// The jobs that are at work here, and the names of those who have none.
+struct Hands {
+    tools: Tools,
+    pace: Pace,
+    free: Vec<String>,
+    /// Each gives its name back.
+    busy: JoinSet<String>,
+}
+
+impl Hands {
+    /// Begins as many jobs as there are hands for. Gives how long there is nothing more to do, unless somebody calls.
+    async fn take(&mut self, shutdown: &CancellationToken) -> Duration {
+        if self.free.is_empty() {
+            return POLL;
+        }
+        let asked = Instant::now();
+        let turns = match queue::look(&self.tools.store, self.pace.limits, self.free.len()).await {
+            Ok(turns) => turns,
+            Err(error) => return self.failed(&error, asked),
+        };
+        if turns.is_empty() {
+            self.tools.metrics.looked("nothing", asked.elapsed());
+            return POLL;
+        }
+        let mut pause = MISSED;
+        for turn in turns {
+            let Some(name) = self.free.last() else { break };
+            if shutdown.is_cancelled() {
+                break;
+            }
+            let outcome = match queue::claim(&self.tools.store, name, &self.pace, &turn).await {
+                Ok(Claim::Taken { job, lease, taken_over }) => {
+                    self.tools.metrics.claimed(taken_over);
+                    self.begin(*job, lease, shutdown.clone());
+                    pause = Duration::ZERO;
+                    "taken"
+                }
+                Ok(Claim::PutAway) => {
+                    pause = Duration::ZERO;
+                    "put_away"
+                }
+                Ok(Claim::Missed) => "missed",
+                Err(error) => return self.failed(&error, asked),
+            };
+            self.tools.metrics.looked(outcome, asked.elapsed());
+        }
+        pause
+    }
+
+    fn failed(&self, error: &DbErr, asked: Instant) -> Duration {
+        tracing::warn!(%error, "the queue cannot be read");
+        self.tools.metrics.looked("failed", asked.elapsed());
+        POLL
+    }
+
+    fn begin(&mut self, job: job::Model, lease: Lease, shutdown: CancellationToken) {
+        let name = self.free.pop().expect("whoever takes a job has a hand for it");
+        let (tools, pace) = (self.tools.clone(), self.pace.clone());
+        self.busy.spawn(async move {
+            work(&tools, &pace, &job, &lease, &shutdown).await;
+            name
+        });
+    }
+
+    fn done(&mut self, done: Result<String, JoinError>) {
+        match done {
+            Ok(name) => self.free.push(name),
+            // Nobody aborts them.
+            Err(error) => resume_unwind(error.into_panic()),
+        }
     }
 }
 

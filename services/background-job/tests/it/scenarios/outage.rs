@@ -37,7 +37,7 @@ impl Running {
             }
         };
         // What the stage has of its own is not used.
-        let stage = Stage::openai(Backend::Sqlite, FakeModel::start(script).await).await;
+        let stage = Stage::openai(Backend::Sqlite, FakeModel::start(script).await).await.in_order();
         let mut service = stage
             .start_with(World::system(), |config| {
                 config.database.url = postgres.url();
@@ -78,11 +78,16 @@ async fn a_short_outage_of_the_database_drops_no_stream() {
     let Some(mut postgres) = OwnPostgres::start() else { return };
     let mut running = Running::start(&postgres, Duration::from_secs(30)).await;
     postgres.stop();
-    postgres.start_again();
-    for stream in running.streams.lock().unwrap().iter() {
+    // The models go on: what they say waits for the database.
+    let streams = running.streams.lock().unwrap().clone();
+    for stream in &streams {
         assert_eq!(stream.receiver_count(), 1, "the stream was dropped");
         stream.send_replace(true);
     }
+    for stream in &streams {
+        tokio::time::timeout(PATIENCE, stream.closed()).await.expect("the answer was given");
+    }
+    postgres.start_again();
     assert_eq!(running.deliver().await, [JOBS; 4], "nothing is written again");
 }
 
