@@ -80,6 +80,7 @@ pub(crate) fn router(state: Arc<State>) -> Router {
         .route("/admin/dead-letters/{kind}/{id}/redrive", post(reconcile::redrive))
         .route("/generate/models", get(generate::models))
         .route("/generate/estimate-cost", get(generate::estimate_cost))
+        .route("/generate/outline", post(jobs::generate_outline))
         .route("/generate/full-document", post(jobs::generate_full_document))
         .route("/generate/section", post(generate::section))
         .route("/jobs", get(jobs::list))

@@ -1,11 +1,9 @@
 //! Tables of the document context.
 
 use sea_orm_migration::prelude::*;
-
-use crate::run;
 use sea_orm_migration::schema::{big_integer, boolean, integer, text, text_null};
 
-use crate::idempotency;
+use crate::{idempotency, run};
 
 pub struct DocumentMigrator;
 
@@ -17,6 +15,7 @@ impl MigratorTrait for DocumentMigrator {
             Box::new(IdempotencyKeys),
             Box::new(OutlineReview),
             Box::new(FallbackWriters),
+            Box::new(Previews),
         ]
     }
 
@@ -242,5 +241,25 @@ impl MigrationTrait for FallbackWriters {
         // Names between commas: who may step in for the writer.
         let statement = "ALTER TABLE documents ADD COLUMN fallback_writers TEXT NOT NULL DEFAULT ''";
         manager.get_connection().execute_unprepared(statement).await.map(|_| ())
+    }
+}
+
+struct Previews;
+
+impl MigrationName for Previews {
+    fn name(&self) -> &str {
+        "m005_previews"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for Previews {
+    fn use_transaction(&self) -> Option<bool> {
+        Some(true)
+    }
+
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        // JSON: an outline that was planned before the order, and for which revision of the document.
+        run(manager, &["ALTER TABLE documents ADD COLUMN preview TEXT"]).await
     }
 }

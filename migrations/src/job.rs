@@ -5,6 +5,7 @@ mod m0005_money;
 mod m0006_claims;
 mod m0007_recordings;
 mod m0008_fallback;
+mod m0009_outlines;
 
 use sea_orm_migration::prelude::*;
 
@@ -24,6 +25,7 @@ impl MigratorTrait for JobMigrator {
             Box::new(m0006_claims::Claims),
             Box::new(m0007_recordings::Recordings),
             Box::new(m0008_fallback::Fallback),
+            Box::new(m0009_outlines::Outlines),
         ]
     }
 

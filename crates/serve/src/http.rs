@@ -14,11 +14,15 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 use tower::{Service, ServiceBuilder};
 
 /// A client that has not sent its whole header by then is cut off (slowloris).
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// A client that takes nothing of an answer for so long is let go, and what the answer held with it: a stream of events
+/// must not be kept for somebody who does not read it.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 /// After the shutdown, requests and open streams have this long to end.
 const DRAIN: Duration = Duration::from_secs(8);
 /// More connections wait in the backlog of the listener.
@@ -75,8 +79,10 @@ where
             .timer(TokioTimer::new())
             .keep_alive_interval(Some(Duration::from_secs(20)))
             .keep_alive_timeout(Duration::from_secs(10));
-        let connection =
-            builder.serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(service));
+        let mut stream = TimeoutStream::new(stream);
+        stream.set_write_timeout(Some(WRITE_TIMEOUT));
+        let stream = TokioIo::new(Box::pin(stream));
+        let connection = builder.serve_connection_with_upgrades(stream, TowerToHyperService::new(service));
         let connection = graceful.watch(connection.into_owned());
         // Ended ones are forgotten as new ones come; the rest is cut when the set is dropped, after the drain.
         while connections.try_join_next().is_some() {}
@@ -90,5 +96,55 @@ where
     drop(listener);
     if tokio::time::timeout(DRAIN, graceful.shutdown()).await.is_err() {
         tracing::warn!("open connections were cut at the end of the drain");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use hyper::body::{Body, Bytes, Frame};
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    /// More and more of it; tells when it is dropped.
+    struct Endless {
+        _dropped: oneshot::Sender<()>,
+    }
+
+    impl Body for Endless {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&[b'x'; 65_536])))))
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_does_not_read_is_let_go() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        // Sent before anybody looks, so that no time passes until it is read.
+        let mut client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        client.write_all(b"GET / HTTP/1.1\r\nhost: here\r\n\r\n").unwrap();
+        let (dropped, mut gone) = oneshot::channel();
+        let dropped = Arc::new(std::sync::Mutex::new(Some(dropped)));
+        let service = tower::service_fn(move |_: Request<Incoming>| {
+            let dropped = dropped.lock().unwrap().take().unwrap();
+            async move { Ok::<_, Infallible>(Response::new(Endless { _dropped: dropped })) }
+        });
+        let shutdown = CancellationToken::new();
+        let serving = tokio::spawn(serve(listener, service, shutdown.clone()));
+        let patience = tokio::time::timeout(WRITE_TIMEOUT * 10, &mut gone).await;
+        patience.expect("it is let go").unwrap_err();
+        shutdown.cancel();
+        serving.await.unwrap();
+        drop(client);
     }
 }

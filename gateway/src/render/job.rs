@@ -10,6 +10,7 @@ pub(crate) fn job(job: &pb::Job) -> Value {
         "id": job.id,
         "order_id": or_null(&job.order_id),
         "document_id": job.document_id,
+        "purpose": word(job.purpose().as_str_name(), "JOB_PURPOSE_"),
         "status": word(job.status().as_str_name(), "JOB_STATUS_"),
         "step": or_null(&job.step),
         "sections_done": job.sections_done,
@@ -66,6 +67,7 @@ pub(crate) fn timeline(timeline: &pb::GetJobTimelineResponse) -> Value {
             "input_tokens": step.input_tokens,
             "output_tokens": step.output_tokens,
             "done_at": time(step.done_at.as_ref()),
+            "taken_from": or_null(&step.taken_from),
         })
     };
     json!({

@@ -42,8 +42,26 @@ pub(crate) async fn generate_full_document(
     let request = state.upstream.quick(&caller, pb::GenerateFullDocumentRequest { document_id });
     let answer = state.upstream.job.clone().generate_full_document(request).await;
     let job = answer.map_err(|status| body.blame(status))?.into_inner().job.unwrap_or_default();
+    Ok(accepted(&job))
+}
+
+pub(crate) async fn generate_outline(
+    state: Shared,
+    SignedIn { caller, .. }: SignedIn,
+    mut body: Body,
+) -> ApiResult<impl IntoResponse> {
+    let document_id = body.required_text("document_id");
+    body.finish()?;
+    let request = state.upstream.quick(&caller, pb::GenerateOutlineRequest { document_id });
+    let answer = state.upstream.job.clone().generate_outline(request).await;
+    let job = answer.map_err(|status| body.blame(status))?.into_inner().job.unwrap_or_default();
+    Ok(accepted(&job))
+}
+
+/// The job that was asked for, and where to follow it.
+fn accepted(job: &pb::Job) -> impl IntoResponse + use<> {
     let location = format!("/api/v1/jobs/{}", job.id);
-    Ok((StatusCode::ACCEPTED, [(LOCATION, location)], Json(render::job::job(&job))))
+    (StatusCode::ACCEPTED, [(LOCATION, location)], Json(render::job::job(job)))
 }
 
 pub(crate) async fn list(

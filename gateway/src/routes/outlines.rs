@@ -27,6 +27,7 @@ pub(crate) async fn read(
     let answer = answer.await?;
     let mut outline = render::outline(&answer.outline.unwrap_or_default());
     outline["awaits_approval"] = json!(answer.awaits_approval);
+    outline["preview"] = json!(answer.preview);
     Ok(Json(outline))
 }
 

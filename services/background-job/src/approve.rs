@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use quire_fault::Fault;
-use quire_proto::document::v1::Document;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
 
 use crate::error::JobError;
@@ -29,7 +28,8 @@ pub async fn of_document(
         return Err(JobError::NotFound);
     }
     let brief = documents.brief(document_id).await.map_err(|status| JobError::Peer(Fault::from(&status)))?;
-    let document = brief.document.filter(|document| may_see(caller, document)).ok_or(JobError::NotFound)?;
+    let document =
+        brief.document.filter(|document| caller.may_see(&document.user_id)).ok_or(JobError::NotFound)?;
     if !document.review_outline {
         return Err(JobError::NotReviewed);
     }
@@ -38,13 +38,6 @@ pub async fn of_document(
     }
     let job = query::get(store, caller, &document.job_id).await?;
     of_job(store, &job.id).await
-}
-
-fn may_see(caller: &Caller, document: &Document) -> bool {
-    match caller {
-        Caller::Owner(user_id) => document.user_id == *user_id,
-        Caller::Operator => true,
-    }
 }
 
 /// The same for a job, which is known to wait for that or to come to it.

@@ -20,8 +20,8 @@ use crate::press::Press;
 use crate::recorder::{DONE, RUNNING};
 use crate::retry::classify;
 use crate::steps;
-use crate::store::Store;
 use crate::store::entity::{job, step};
+use crate::store::{Purpose, Store};
 use crate::writer::{Pen, Task};
 use crate::writers::Writers;
 
@@ -62,6 +62,8 @@ pub struct Desk {
     fallbacks: Vec<String>,
     /// Changes when anything changes that the text depends on.
     pub input_hash: String,
+    /// What the document service calls this state of the document.
+    pub revision: String,
     /// The customer wants to approve the outline.
     pub review_outline: bool,
 }
@@ -79,6 +81,9 @@ impl Attempt<'_> {
         if self.job.step == FINISH {
             // Everything is stored, and the document may be handed over already.
             return steps::finish::run(self, self.job.counted_pages).await;
+        }
+        if self.job.purpose() == Purpose::Outline {
+            return steps::outline::run(self).await;
         }
         self.attach().await?;
         let desk = self.desk().await?;
@@ -217,7 +222,8 @@ impl Desk {
         let mut fallbacks = document.fallback_writers;
         fallbacks.retain(|name| tools.writers.can_stand_in(name));
         let (writer, review_outline) = (document.writer, document.review_outline);
-        Ok(Self { task, pen, writer, fallbacks, input_hash, review_outline })
+        let revision = brief.revision;
+        Ok(Self { task, pen, writer, fallbacks, input_hash, revision, review_outline })
     }
 
     /// The name of who writes where `fallback` stands in, or nobody.

@@ -41,6 +41,8 @@ pub struct Config {
     /// How long a proposed outline waits for its customer; then it is written as it is.
     /// `QUIRE_OUTLINE_REVIEW_SECONDS`.
     pub outline_review: Duration,
+    /// Outlines that a user may have planned in 24 hours before ordering anything. `QUIRE_OUTLINES_PER_DAY`.
+    pub outlines_per_day: u32,
     /// How long a job belongs to a worker that says nothing. `QUIRE_JOB_LEASE_SECONDS`.
     pub lease: Duration,
     /// After the shutdown a job has this long to come to a checkpoint. `QUIRE_DRAIN_SECONDS`.
@@ -83,6 +85,7 @@ impl Config {
         let sections_at_once = settings.number("QUIRE_SECTIONS_AT_ONCE", 4, 1..=16);
         let events_retention = settings.seconds("QUIRE_JOB_EVENTS_RETENTION_SECONDS", EVENTS_RETENTION);
         let outline_review = settings.seconds("QUIRE_OUTLINE_REVIEW_SECONDS", OUTLINE_REVIEW);
+        let outlines_per_day = settings.number("QUIRE_OUTLINES_PER_DAY", 10, 0..=10_000);
         let drain = Duration::from_secs(settings.number("QUIRE_DRAIN_SECONDS", 8, 0..=60));
         Some(Self {
             database: DatabaseSettings {
@@ -101,6 +104,7 @@ impl Config {
             sections_at_once,
             events_retention,
             outline_review,
+            outlines_per_day,
             lease,
             drain,
             retry_base: Duration::from_secs(1),

@@ -12,7 +12,7 @@ use crate::money::ledger;
 use crate::outbox;
 use crate::pause;
 use crate::store::entity::job;
-use crate::store::{Change, Status, Store};
+use crate::store::{Change, Purpose, Status, Store};
 
 /// The step that a job is in once its document is delivered or about to be: it can no longer be cancelled.
 pub const FINISH: &str = "finish";
@@ -97,12 +97,7 @@ pub async fn write(
         Ending::Failed { reason, sentence } => {
             change.set(job::Column::Failure, sentence.as_str());
             change.event(Kind::Failed, json!({ "reason": reason, "message": sentence }));
-            let report = outbox::Report {
-                document_id: job.document_id.clone(),
-                epoch: lease.epoch,
-                failure: sentence,
-            };
-            change.post(outbox::REPORT, report.payload()).await?;
+            report(change, job, lease, sentence).await?;
         }
         // The document service has been told already.
         Ending::Cancelled { pages: 1.. } => {
@@ -111,13 +106,23 @@ pub async fn write(
         }
         Ending::Cancelled { .. } => {
             change.event(Kind::Cancelled, json!({}));
-            let failure = String::new();
-            let report = outbox::Report { document_id: job.document_id.clone(), epoch: lease.epoch, failure };
-            change.post(outbox::REPORT, report.payload()).await?;
+            report(change, job, lease, String::new()).await?;
         }
     }
     // Whatever an attempt left that was lost: nobody goes on from it.
     ledger::book_rest(change, &job.id).await?;
     chunks::drop_all(change, &job.id).await?;
     lease::release(&change.tx, &job.id).await
+}
+
+/// Tells the document service that a job delivers nothing; the failure is empty when it was cancelled. A job that only
+/// plans never had the document.
+async fn report(change: &mut Change, job: &job::Model, lease: &Lease, failure: String) -> Result<(), DbErr> {
+    match job.purpose() {
+        Purpose::Document => {
+            let report = outbox::Report { document_id: job.document_id.clone(), epoch: lease.epoch, failure };
+            change.post(outbox::REPORT, report.payload()).await
+        }
+        Purpose::Outline => Ok(()),
+    }
 }

@@ -12,6 +12,14 @@ use crate::money::budget::Exhausted;
 pub enum JobError {
     #[error("there is no such job")]
     NotFound,
+    #[error("there is no such document")]
+    NoDocument,
+    #[error("the document is ordered")]
+    Ordered,
+    #[error("no outlines are planned before an order")]
+    NoOutlines,
+    #[error("too many outlines for one day")]
+    TooManyOutlines { per_day: u32, retry_after: Duration },
     #[error("this document has no paid order")]
     PaymentRequired,
     #[error("the request breaks a rule")]
@@ -36,6 +44,23 @@ impl JobError {
     pub fn fault(self) -> Fault {
         match self {
             Self::NotFound => Fault::new(Kind::NotFound, "JOB_NOT_FOUND", "there is no such job"),
+            Self::NoDocument => Fault::new(Kind::NotFound, "DOCUMENT_NOT_FOUND", "there is no such document"),
+            Self::Ordered => Fault::new(
+                Kind::Precondition,
+                "DOCUMENT_ORDERED",
+                "this document is ordered: its outline is planned by the job that writes it",
+            ),
+            Self::NoOutlines => Fault::new(
+                Kind::Precondition,
+                "OUTLINES_OFF",
+                "here, outlines are planned only for documents that are ordered",
+            ),
+            Self::TooManyOutlines { per_day, retry_after } => Fault::new(
+                Kind::TooMany,
+                "OUTLINE_LIMIT",
+                format!("at most {per_day} outlines a day are planned before an order"),
+            )
+            .with_retry_after(retry_after),
             Self::PaymentRequired => Fault::new(
                 Kind::PaymentRequired,
                 "PAYMENT_REQUIRED",

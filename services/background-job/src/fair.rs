@@ -188,8 +188,10 @@ pub async fn is_room(tx: &DatabaseTransaction, now: Timestamp, limits: Limits) -
         tx.execute_unprepared("SELECT user_id FROM user_slots WHERE user_id = '' FOR UPDATE").await?;
     }
     let sql = format!("SELECT COUNT(*) AS jobs FROM {TAKEN} AND held.expires_at >= $1");
-    let statement = Statement::from_sql_and_values(tx.get_database_backend(), sql, [now.unix_micros().into()]);
-    let jobs: Option<i64> = tx.query_one_raw(statement).await?.map(|row| row.try_get("", "jobs")).transpose()?;
+    let statement =
+        Statement::from_sql_and_values(tx.get_database_backend(), sql, [now.unix_micros().into()]);
+    let jobs: Option<i64> =
+        tx.query_one_raw(statement).await?.map(|row| row.try_get("", "jobs")).transpose()?;
     Ok(jobs.is_some_and(|jobs| jobs < i64::from(limits.global)))
 }
 
@@ -225,7 +227,8 @@ pub async fn next_job(
          AND (SELECT COUNT(*) FROM {TAKEN} AND job.user_id = $2 AND held.expires_at >= $1) < $3"
     );
     let gone = format!("{TAKEN} AND held.expires_at < $1 AND {}", turn.which.gone());
-    let waiting = format!("{JOBS} WHERE job.status = 'queued' AND job.run_at <= $1 AND {}", turn.which.waiting());
+    let waiting =
+        format!("{JOBS} WHERE job.status = 'queued' AND job.run_at <= $1 AND {}", turn.which.waiting());
     for jobs in [gone, waiting] {
         let sql = format!("SELECT job.id AS found FROM {jobs} AND {room} ORDER BY {RANK} LIMIT 1{lock}");
         let values = [now.unix_micros().into(), turn.user_id.as_str().into(), bound(limits.per_user)];
@@ -235,6 +238,15 @@ pub async fn next_job(
         }
     }
     Ok(None)
+}
+
+/// Holds the user's row until the end of the transaction: no job of the user is taken, and no other transaction holds it.
+/// SQLite has one writer at a time anyway.
+///
+/// # Errors
+/// The database is gone.
+pub async fn lock_user(tx: &DatabaseTransaction, user_id: &str) -> Result<(), DbErr> {
+    slot::Entity::find_by_id(user_id).lock_exclusive().one(tx).await.map(|_| ())
 }
 
 /// Notes that a job of the user was taken.
@@ -253,4 +265,3 @@ pub async fn served(tx: &DatabaseTransaction, now: Timestamp, user_id: &str) -> 
 fn bound(count: u32) -> Value {
     i64::from(count).into()
 }
-

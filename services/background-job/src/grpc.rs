@@ -22,6 +22,7 @@ use crate::follow::Feeds;
 use crate::forecast::measure;
 use crate::money::estimate;
 use crate::order_jobs;
+use crate::outline_jobs;
 use crate::pause;
 use crate::peers::Documents;
 use crate::priority;
@@ -43,6 +44,7 @@ pub struct Grpc {
     pub store: Store,
     pub documents: Documents,
     pub offered: Vec<Offered>,
+    pub outlines_per_day: u32,
     /// For jobs that are written once more.
     pub tools: Tools,
     pub gatekeeper: Gatekeeper,
@@ -89,6 +91,17 @@ impl JobService for Grpc {
         let document_id = &request.get_ref().document_id;
         let job = start::generate(&self.store, &self.documents, &caller, document_id).await?;
         Ok(Response::new(pb::GenerateFullDocumentResponse { job: Some(job.into()) }))
+    }
+
+    async fn generate_outline(
+        &self,
+        request: Request<pb::GenerateOutlineRequest>,
+    ) -> Result<Response<pb::GenerateOutlineResponse>, Status> {
+        let caller = self.caller(request.metadata()).await?;
+        let document_id = &request.get_ref().document_id;
+        let per_day = self.outlines_per_day;
+        let job = outline_jobs::ask(&self.store, &self.documents, &caller, document_id, per_day).await?;
+        Ok(Response::new(pb::GenerateOutlineResponse { job: Some(job.into()) }))
     }
 
     async fn get_job(

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::approve;
 use crate::store::entity::{event, job, outbox, recording, step};
-use crate::store::{Status, Store};
+use crate::store::{Purpose, Status, Store};
 
 const PAUSE: Duration = Duration::from_secs(3600);
 /// Jobs whose events are deleted before others may write again.
@@ -97,6 +97,8 @@ impl Janitor {
             .from(job::Entity)
             .and_where(job::Column::Id.is_in(&ended))
             .and_where(job::Column::Status.is_in([Status::Completed.name(), Status::Cancelled.name()]))
+            // A plan from before the order is not bought again by the order's job, whenever that comes.
+            .and_where(job::Column::Kind.eq(Purpose::Document.name()))
             .to_owned();
         step::Entity::update_many()
             .col_expr(step::Column::Content, Expr::value(None::<String>))

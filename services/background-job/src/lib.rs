@@ -30,6 +30,7 @@ mod metrics;
 mod money;
 mod order_jobs;
 mod outbox;
+mod outline_jobs;
 mod pause;
 mod peers;
 mod press;
@@ -44,6 +45,7 @@ mod retry;
 mod start;
 mod steps;
 mod store;
+mod taken;
 mod tape;
 mod timeline;
 mod wake;
@@ -211,6 +213,7 @@ pub async fn serve_with(
         store,
         documents,
         offered,
+        outlines_per_day: config.outlines_per_day,
         tools,
         gatekeeper: parts.gatekeeper,
         feeds: follow::Feeds::default(),

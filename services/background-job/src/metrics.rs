@@ -51,7 +51,8 @@ impl JobMetrics {
     pub fn new(scope: &Scope, gates: &[(String, Arc<Upstream>)]) -> Self {
         let claims = scope.counters("claims", "Jobs taken, by whether an attempt before was lost", ["kind"]);
         let claims = claims.from_zero([["queued"], ["taken_over"]]);
-        let help = "Time to look for the next job, by what came of it: taken, put_away, missed, nothing or failed";
+        let help =
+            "Time to look for the next job, by what came of it: taken, put_away, missed, nothing or failed";
         let looks = scope.durations("claim_seconds", help, ["outcome"]);
         let mut models: Vec<String> = gates.iter().map(|(model, _)| model.clone()).collect();
         models.push(OTHER.to_owned());

@@ -38,7 +38,9 @@ pub async fn pause(store: &Store, caller: &Caller, job_id: &str) -> Result<job::
     }
     change.set(job::Column::PauseReason, reason);
     change.call();
+    store.world.reach("job.pause.before_commit");
     change.commit().await?;
+    store.world.reach("job.pause.committed");
     store.job(job_id).await?.ok_or(JobError::NotFound)
 }
 
@@ -66,7 +68,9 @@ pub async fn resume(store: &Store, caller: &Caller, job_id: &str) -> Result<job:
         forget(&mut change);
     }
     change.call();
+    store.world.reach("job.resume.before_commit");
     change.commit().await?;
+    store.world.reach("job.resume.committed");
     store.job(job_id).await?.ok_or(JobError::NotFound)
 }
 

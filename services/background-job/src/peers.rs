@@ -145,6 +145,22 @@ impl Documents {
         self.client.clone().put_outline(self.request(message, DEADLINE)).await.map(|_| ())
     }
 
+    /// An outline that the customer looks at before ordering the document, as it was described in that revision.
+    #[tracing::instrument(skip(self, outline))]
+    pub async fn preview_outline(
+        &self,
+        document_id: &str,
+        revision: &str,
+        outline: doc::Outline,
+    ) -> Result<(), Status> {
+        let message = doc::PreviewOutlineRequest {
+            document_id: document_id.to_owned(),
+            revision: revision.to_owned(),
+            outline: Some(outline),
+        };
+        self.client.clone().preview_outline(self.request(message, DEADLINE)).await.map(|_| ())
+    }
+
     /// The outline that the customer has approved.
     #[tracing::instrument(skip(self))]
     pub async fn take_outline(&self, fence: Fenced<'_>) -> Result<doc::Outline, Status> {

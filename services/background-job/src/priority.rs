@@ -8,6 +8,8 @@ use crate::store::entity::job;
 
 /// Of jobs that no operator has looked at.
 pub const DEFAULT: i32 = 5;
+/// Of jobs that only plan: they are short, and their customer looks on.
+pub const OUTLINE: i32 = 7;
 const HIGHEST: i32 = 9;
 
 /// Sets the priority of a job, from 0 to 9. It decides at the next claim; a job that runs goes on.

@@ -20,6 +20,16 @@ pub enum Caller {
     Operator,
 }
 
+impl Caller {
+    /// Whether the caller may see what belongs to that user.
+    pub fn may_see(&self, user_id: &str) -> bool {
+        match self {
+            Self::Owner(own) => own == user_id,
+            Self::Operator => true,
+        }
+    }
+}
+
 impl From<UserCaller> for Caller {
     fn from(user: UserCaller) -> Self {
         if user.is_admin() { Self::Operator } else { Self::Owner(user.user_id) }
@@ -35,10 +45,7 @@ pub async fn get(store: &Store, caller: &Caller, id: &str) -> Result<job::Model,
         return Err(JobError::NotFound);
     }
     let job = store.job(id).await?.ok_or(JobError::NotFound)?;
-    match caller {
-        Caller::Owner(user_id) if job.user_id != *user_id => Err(JobError::NotFound),
-        Caller::Owner(_) | Caller::Operator => Ok(job),
-    }
+    if caller.may_see(&job.user_id) { Ok(job) } else { Err(JobError::NotFound) }
 }
 
 /// One page of jobs, newest first.

@@ -162,5 +162,8 @@ async fn give_back_for(store: &Store, lease: &Lease, reason: Option<&'static str
     // The claim that comes next counts again; this one was not the job's fault.
     change.set(job::Column::Attempt, Expr::col(job::Column::Attempt).sub(1));
     change.call();
-    Ok(change.commit().await?)
+    store.world.reach("job.queue.before_give_back");
+    change.commit().await?;
+    store.world.reach("job.queue.given_back");
+    Ok(())
 }

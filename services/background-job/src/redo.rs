@@ -11,7 +11,7 @@ use crate::error::JobError;
 use crate::events::Kind;
 use crate::query::{self, Caller};
 use crate::recorder::{DONE, DRAFTED, WRITTEN};
-use crate::start::{self, NewJob};
+use crate::start::{self, Begun, NewJob};
 use crate::store::entity::{job, step};
 use crate::store::{Change, Status, Store};
 
@@ -25,12 +25,22 @@ pub async fn retry(store: &Store, job_id: &str) -> Result<job::Model, JobError> 
         return Err(JobError::NotFailed);
     }
     let new = NewJob {
+        purpose: failed.purpose(),
         order_id: None,
         document_id: failed.document_id.clone(),
         user_id: failed.user_id.clone(),
         pages: failed.pages,
     };
-    let (id, _) = start::start_from(store, new, Some(&failed)).await?;
+    let id = match start::begin(store, new).await? {
+        Begun::New(mut change) => {
+            take_over(&mut change, &failed).await?;
+            store.world.reach("job.retry.taken_over");
+            let id = start::commit(store, *change).await?;
+            store.world.reach("job.retry.committed");
+            id
+        }
+        Begun::Known(id) => id,
+    };
     store.job(&id).await?.ok_or(JobError::NotFound)
 }
 
@@ -38,7 +48,7 @@ pub async fn retry(store: &Store, job_id: &str) -> Result<job::Model, JobError> 
 ///
 /// # Errors
 /// The database is gone.
-pub async fn take_over(change: &mut Change, failed: &job::Model) -> Result<(), DbErr> {
+async fn take_over(change: &mut Change, failed: &job::Model) -> Result<(), DbErr> {
     let steps = step::Entity::find()
         .filter(step::Column::JobId.eq(&failed.id))
         .filter(step::Column::Status.is_in([DONE, WRITTEN, DRAFTED]))
@@ -50,12 +60,8 @@ pub async fn take_over(change: &mut Change, failed: &job::Model) -> Result<(), D
         if !section && !["plan", "review"].contains(&step.step_key.as_str()) {
             continue;
         }
-        // The document service has it from another job: it is sent again.
-        let status = if step.status == DONE { WRITTEN.to_owned() } else { step.status };
-        sections += i32::from(section && status == WRITTEN);
-        // The job that failed has paid for it.
-        let taken =
-            step::Model { status, epoch: 0, input_tokens: 0, output_tokens: 0, done_at: None, ..step };
+        let taken = step.taken_over();
+        sections += i32::from(section && taken.status == WRITTEN);
         change.checkpoint(taken).await?;
     }
     change.event(Kind::Requeued, json!({ "from": failed.id, "sections": sections }));

@@ -15,10 +15,11 @@ use crate::attempt::{Desk, Tools};
 use crate::error::{JobError, Stop};
 use crate::query::{self, Caller};
 use crate::recorder::{DONE, WRITTEN};
-use crate::recordings::{self, Heard};
+use crate::recordings::Heard;
 use crate::steps::{plan, review, section, typeset};
 use crate::store::entity::job;
-use crate::store::{Status, Store};
+use crate::store::{Purpose, Status, Store};
+use crate::taken;
 use crate::tape::Tape;
 use crate::writer::{Order, Pen, Plan, Written};
 use player::{Played, Player};
@@ -96,7 +97,7 @@ struct Replay<'a> {
 impl Replay<'_> {
     /// Plan and sections, as far as there is a way; gives the Markdown.
     async fn write(&mut self, desk: &Desk) -> Result<String, JobError> {
-        let calls = recordings::of_step(self.store, &self.job.id, plan::KEY).await?;
+        let calls = taken::calls(self.store, &self.job.id, plan::KEY).await?;
         let player = Player::new(Tape::new(calls), false);
         let other = self.stand_in(desk, plan::KEY).await?;
         let pen = other.as_ref().unwrap_or(&desk.pen);
@@ -104,12 +105,15 @@ impl Replay<'_> {
         let Some(plan) = self.compare::<Plan>(plan::KEY, played, player.played()).await? else {
             return Ok(String::new());
         };
+        if self.job.purpose() == Purpose::Outline {
+            return Ok(String::new());
+        }
         // What the customer made of it was written.
         let plan = self.stored(review::KEY).await?.unwrap_or(plan);
         let mut written: Vec<Arc<Written>> = Vec::new();
         for (_, planned) in plan.sections() {
             let key = section::step_key(planned);
-            let calls = recordings::of_step(self.store, &self.job.id, &key).await?;
+            let calls = taken::calls(self.store, &self.job.id, &key).await?;
             let other = self.stand_in(desk, &key).await?;
             let pen = other.as_ref().unwrap_or(&desk.pen).as_ref();
             let (played, calls) = play_section(pen, &plan, &planned.key, &written, &calls).await;

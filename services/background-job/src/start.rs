@@ -1,4 +1,4 @@
-//! Starting jobs: one for each paid order, for ever the same; and an operator's own.
+//! Starting jobs: one for each paid order, for ever the same; an operator's own; and those that only plan.
 
 use quire_fault::{Fault, Rule, Violation};
 use sea_orm::sea_query::OnConflict;
@@ -11,9 +11,8 @@ use crate::events::Kind;
 use crate::peers::Documents;
 use crate::priority;
 use crate::query::{self, Caller};
-use crate::redo;
 use crate::store::entity::{job, lease, slot};
-use crate::store::{Change, Status, Store};
+use crate::store::{Change, Purpose, Status, Store};
 
 /// Namespace of the ids of paid jobs: a random UUID, fixed for ever.
 const ORDERS: Uuid = Uuid::from_u128(0x6d1f_2a6e_0c57_4f0b_9a35_8e41_c7d2_b390);
@@ -21,7 +20,8 @@ const ORDERS: Uuid = Uuid::from_u128(0x6d1f_2a6e_0c57_4f0b_9a35_8e41_c7d2_b390);
 /// What a job is started with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewJob {
-    /// `None` for an operator's job.
+    pub purpose: Purpose,
+    /// `None` for an operator's job, and for one that only plans.
     pub order_id: Option<String>,
     pub document_id: String,
     pub user_id: String,
@@ -51,23 +51,30 @@ pub fn id_of_order(order_id: &str) -> String {
     Uuid::new_v5(&ORDERS, order_id.as_bytes()).to_string()
 }
 
+/// What came of storing a job.
+pub enum Begun {
+    /// It is stored once the change is handed to [`commit`].
+    New(Box<Change>),
+    /// The same order has this job already, or the document has this open one of the same purpose without an order.
+    Known(String),
+}
+
 /// Stores a job with its first event, unless it is there. Gives its id and whether this call made it.
 ///
 /// # Errors
 /// The database is gone.
 pub async fn start(store: &Store, new: NewJob) -> Result<(String, bool), DbErr> {
-    start_from(store, new, None).await
+    match begin(store, new).await? {
+        Begun::New(change) => Ok((commit(store, *change).await?, true)),
+        Begun::Known(id) => Ok((id, false)),
+    }
 }
 
-/// The same, with what a failed job has finished.
+/// Opens the change that stores a job.
 ///
 /// # Errors
 /// As [`start`].
-pub async fn start_from(
-    store: &Store,
-    new: NewJob,
-    failed: Option<&job::Model>,
-) -> Result<(String, bool), DbErr> {
+pub async fn begin(store: &Store, new: NewJob) -> Result<Begun, DbErr> {
     let id = match &new.order_id {
         Some(order_id) => id_of_order(order_id),
         None => store.world.id(),
@@ -100,17 +107,25 @@ pub async fn start_from(
         stalled_since: Set(None),
         part_pages: Set(0),
         refunded_at: Set(None),
-        priority: Set(priority::DEFAULT),
+        priority: Set(match new.purpose {
+            Purpose::Document => priority::DEFAULT,
+            Purpose::Outline => priority::OUTLINE,
+        }),
         pause_requested_at: Set(None),
         paused_at: Set(None),
         pause_reason: Set(String::new()),
         events_pruned_at: Set(None),
+        kind: Set(new.purpose.name().to_owned()),
     };
     match job::Entity::insert(row).exec_without_returning(&tx).await {
         Ok(_) => {}
         Err(error) if quire_database::is_unique_violation(&error) => {
             drop(tx);
-            return existing(store, &id, &new.document_id, new.order_id.is_some()).await;
+            let known = match new.order_id {
+                Some(_) => Some(id),
+                None => open_job(store, &new.document_id, new.purpose).await?.map(|open| open.id),
+            };
+            return known.map(Begun::Known).ok_or(DbErr::RecordNotInserted);
         }
         Err(error) => return Err(error),
     }
@@ -127,15 +142,21 @@ pub async fn start_from(
     slot::Entity::insert(slot).on_conflict(once).exec_without_returning(&tx).await?;
     let mut change = Change::new(store, tx, &id, at);
     change.event(Kind::Queued, json!({ "pages": new.pages }));
-    if let Some(failed) = failed {
-        redo::take_over(&mut change, failed).await?;
-    }
+    Ok(Begun::New(Box::new(change)))
+}
+
+/// Stores what was begun. Gives the job's id.
+///
+/// # Errors
+/// As [`start`].
+pub async fn commit(store: &Store, mut change: Change) -> Result<String, DbErr> {
+    let id = change.job_id().to_owned();
     change.call();
     store.world.reach("job.start.inserted");
     change.commit().await?;
     store.world.reach("job.start.committed");
-    tracing::info!(job_id = id, document_id = new.document_id, "job started");
-    Ok((id, true))
+    tracing::info!(job_id = id, "job started");
+    Ok(id)
 }
 
 /// The job of a document that the caller paid for; for an operator, the open job of the document or a new one.
@@ -163,12 +184,13 @@ pub async fn generate(
             .await?;
         return paid.ok_or(JobError::PaymentRequired);
     }
-    if let Some(open) = open_job(store, document_id).await? {
+    if let Some(open) = open_job(store, document_id, Purpose::Document).await? {
         return Ok(open);
     }
     let brief = documents.brief(document_id).await.map_err(|status| JobError::Peer(Fault::from(&status)))?;
     let document = brief.document.ok_or(JobError::NotFound)?;
     let new = NewJob {
+        purpose: Purpose::Document,
         order_id: None,
         document_id: document_id.to_owned(),
         user_id: document.user_id,
@@ -178,24 +200,14 @@ pub async fn generate(
     store.job(&id).await?.ok_or(JobError::NotFound)
 }
 
-async fn open_job(store: &Store, document_id: &str) -> Result<Option<job::Model>, DbErr> {
+async fn open_job(store: &Store, document_id: &str, purpose: Purpose) -> Result<Option<job::Model>, DbErr> {
     job::Entity::find()
         .filter(job::Column::DocumentId.eq(document_id))
+        .filter(job::Column::Kind.eq(purpose.name()))
         .filter(job::Column::FinishedAt.is_null())
         .order_by_desc(job::Column::CreatedAt)
         .one(store.database.reader())
         .await
-}
-
-/// The row that an insert met: of the same order, or the operator's open job of the same document.
-async fn existing(store: &Store, id: &str, document_id: &str, paid: bool) -> Result<(String, bool), DbErr> {
-    if paid {
-        return Ok((id.to_owned(), false));
-    }
-    match open_job(store, document_id).await? {
-        Some(open) => Ok((open.id, false)),
-        None => Err(DbErr::RecordNotInserted),
-    }
 }
 
 #[cfg(test)]
@@ -215,6 +227,7 @@ mod tests {
     #[test]
     fn every_broken_rule_is_reported() {
         let new = NewJob {
+            purpose: Purpose::Document,
             order_id: Some(String::new()),
             document_id: String::new(),
             user_id: "u".to_owned(),

@@ -3,6 +3,7 @@
 mod fallback;
 pub mod finish;
 mod glyphs;
+pub mod outline;
 pub mod part;
 pub mod plan;
 pub mod review;

@@ -56,7 +56,29 @@ impl Status {
     }
 }
 
+/// What a job is to do, as its row says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// The whole document.
+    Document,
+    /// Only its outline, before it is ordered.
+    Outline,
+}
+
+impl Purpose {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Document => "document",
+            Self::Outline => "outline",
+        }
+    }
+}
+
 impl job::Model {
+    pub fn purpose(&self) -> Purpose {
+        if self.kind == Purpose::Outline.name() { Purpose::Outline } else { Purpose::Document }
+    }
+
     pub fn status(&self) -> Status {
         Status::parse(&self.status).expect("rows hold only statuses that were written by name")
     }
@@ -160,6 +182,10 @@ impl Change {
         }
     }
 
+    pub fn job_id(&self) -> &str {
+        &self.job_id
+    }
+
     /// The job as it is before the change.
     pub async fn job(&self) -> Result<Option<job::Model>, DbErr> {
         job::Entity::find_by_id(&self.job_id).one(&self.tx).await
@@ -204,6 +230,7 @@ impl Change {
             done_at: Set(step.done_at),
             fallback: Set(step.fallback),
             refused_at: Set(step.refused_at),
+            taken_from: Set(step.taken_from),
         };
         let replace = OnConflict::columns([step::Column::JobId, step::Column::StepKey])
             .update_columns([
@@ -217,6 +244,7 @@ impl Change {
                 step::Column::DoneAt,
                 step::Column::Fallback,
                 step::Column::RefusedAt,
+                step::Column::TakenFrom,
             ])
             .to_owned();
         step::Entity::insert(row).on_conflict(replace).exec_without_returning(&self.tx).await?;

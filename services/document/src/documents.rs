@@ -58,6 +58,7 @@ impl Documents {
             outline_job_id: None,
             review_outline: spec.review_outline,
             outline_review: String::new(),
+            preview: None,
             source_count: 0,
             sources_version: 0,
             capacity: None,

@@ -42,6 +42,8 @@ pub enum DocumentError {
     NoSources,
     #[error("the upload stalled or broke off")]
     Interrupted,
+    #[error("the document is described in another way by now")]
+    Changed,
     #[error("the document changes too often at the moment")]
     Busy,
     #[error(transparent)]
@@ -101,6 +103,7 @@ impl DocumentError {
                 Rule::Value("upload at least one source: a digest quotes nothing else".to_owned()),
             ),
             Self::Interrupted => Fault::new(Kind::Cancelled, "UPLOAD_INTERRUPTED", message),
+            Self::Changed => Fault::new(Kind::Precondition, "DOCUMENT_CHANGED", message),
             Self::Busy => Fault::new(Kind::Unavailable, "DOCUMENT_BUSY", message)
                 .with_retry_after(std::time::Duration::from_secs(1)),
             Self::Idempotency(error) => error.into(),

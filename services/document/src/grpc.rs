@@ -158,6 +158,7 @@ impl DocumentService for Grpc {
         Ok(Response::new(pb::GetOutlineResponse {
             outline: Some(convert::outline(shown.outline, &shown.written)),
             awaits_approval: shown.awaits_approval,
+            preview: shown.preview,
         }))
     }
 
@@ -241,6 +242,8 @@ impl DocumentService for Grpc {
             document: Some(convert::document(&brief.document)?),
             chapter_titles: brief.chapter_titles,
             sources: brief.sources.into_iter().map(convert::source).collect(),
+            revision: brief.revision,
+            previewed: brief.previewed,
         }))
     }
 
@@ -269,6 +272,17 @@ impl DocumentService for Grpc {
             self.writing.put_outline(&request.document_id, &fence, &outline).await?;
         }
         Ok(Response::new(pb::PutOutlineResponse {}))
+    }
+
+    async fn preview_outline(
+        &self,
+        request: Request<pb::PreviewOutlineRequest>,
+    ) -> Result<Response<pb::PreviewOutlineResponse>, Status> {
+        self.service(request.metadata(), JOB)?;
+        let request = request.into_inner();
+        let outline = convert::new_outline(request.outline.unwrap_or_default());
+        self.writing.preview_outline(&request.document_id, request.revision, outline).await?;
+        Ok(Response::new(pb::PreviewOutlineResponse {}))
     }
 
     async fn take_outline(

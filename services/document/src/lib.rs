@@ -18,6 +18,7 @@ mod outline;
 mod outline_review;
 mod page_count;
 mod page_token;
+mod preview;
 pub mod reader;
 mod sources;
 mod spec;

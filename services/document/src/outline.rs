@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::documents::{draft, owned, status};
 use crate::error::DocumentError;
 use crate::outline_review;
+use crate::preview;
 use crate::status::Status;
 use crate::store::{DocumentRow, SectionRow, Store};
 use crate::text_rule;
@@ -49,6 +50,8 @@ pub struct Shown {
     /// The keys of the sections whose text is stored.
     pub written: HashSet<String>,
     pub awaits_approval: bool,
+    /// It was planned before the order.
+    pub preview: bool,
 }
 
 /// What an owner sees and decides about the outline.
@@ -58,15 +61,21 @@ pub struct Outlines {
 }
 
 impl Outlines {
-    /// The outline that is written; before there is one, the chapters that the customer wishes.
+    /// The outline that is written; before there is one, the preview, or else the chapters that the customer wishes.
     pub async fn get(&self, user_id: &str, id: &str) -> Result<Shown, DocumentError> {
         let row = owned(&self.store, user_id, id).await?;
         let awaits_approval = outline_review::awaits_approval(&row)?;
-        let (outline, written) = match written(&row)? {
-            Some(outline) => (outline, self.store.written_keys(id).await?.into_iter().collect()),
-            None => (of_titles(wished(&row)?), HashSet::new()),
+        if let Some(outline) = written(&row)? {
+            let written = self.store.written_keys(id).await?.into_iter().collect();
+            return Ok(Shown { outline, written, awaits_approval, preview: false });
+        }
+        let planned = preview::current(&row, &self.store.sources(id).await?)?;
+        let preview = planned.is_some();
+        let outline = match planned {
+            Some(outline) => outline,
+            None => of_titles(wished(&row)?),
         };
-        Ok(Shown { outline, written, awaits_approval })
+        Ok(Shown { outline, written: HashSet::new(), awaits_approval, preview })
     }
 
     /// Sets the chapters that the customer wishes; none: the writer chooses.

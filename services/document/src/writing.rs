@@ -10,6 +10,7 @@ use crate::error::DocumentError;
 use crate::files::Files;
 use crate::id::is_id;
 use crate::outline::{Outline, wished, written};
+use crate::preview;
 use crate::status::Status;
 use crate::store::{DocumentRow, SectionRow, SourceRow, Store, WAITING};
 use crate::store::{exports as export_rows, find, writing as rows};
@@ -32,6 +33,10 @@ pub struct Brief {
     pub document: DocumentRow,
     pub chapter_titles: Vec<String>,
     pub sources: Vec<SourceRow>,
+    /// As [`preview::revision`].
+    pub revision: String,
+    /// Whether an outline that was planned for that is shown.
+    pub previewed: bool,
 }
 
 /// A section to be stored.
@@ -90,7 +95,13 @@ impl Writing {
     pub async fn brief(&self, id: &str) -> Result<Brief, DocumentError> {
         let document = self.store.document(id).await?.ok_or(DocumentError::NoDocument)?;
         let sources = self.store.sources(id).await?;
-        Ok(Brief { chapter_titles: wished(&document)?, sources, document })
+        Ok(Brief {
+            chapter_titles: wished(&document)?,
+            revision: preview::revision(&document, &sources)?,
+            previewed: preview::current(&document, &sources)?.is_some(),
+            sources,
+            document,
+        })
     }
 
     /// Stores the outline that will be written. Sections that stand in it unchanged keep their text, unless

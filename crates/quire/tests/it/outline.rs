@@ -8,7 +8,10 @@ use crate::customer::text;
 use crate::samples;
 use crate::system::System;
 
-quire_testkit::on_both_databases!(an_outline_is_shown_changed_approved_and_written);
+quire_testkit::on_both_databases!(
+    an_outline_is_shown_changed_approved_and_written,
+    an_outline_is_seen_before_the_order_and_written_after_it,
+);
 
 async fn an_outline_is_shown_changed_approved_and_written(backend: Backend) {
     let system = System::start(backend, &[]).await;
@@ -66,5 +69,58 @@ async fn an_outline_is_shown_changed_approved_and_written(backend: Backend) {
     let late = ada.send(Method::PUT, &outline, &json!({ "chapters": chapters })).await.with_status(409);
     assert_eq!(late.reason(), "DOCUMENT_STATE");
     ada.export(&id, "pdf").await.with_status(200);
+    system.stop().await;
+}
+
+async fn an_outline_is_seen_before_the_order_and_written_after_it(backend: Backend) {
+    let system = System::start(backend, &[]).await;
+    let ada = system.sign_in("ada@example.org").await;
+    let eve = system.sign_in("eve@example.org").await;
+    let id = ada.create_document(&json!({ "title": "Paper", "target_pages": 4 })).await;
+    ada.upload_sample(&id, samples::TEXT).await;
+    let (path, asked) = (format!("/documents/{id}/outline"), json!({ "document_id": id }));
+    let wrong = ada.post("/generate/outline", &json!({ "document": id })).await.with_status(422);
+    assert_eq!(wrong.violations()[0]["loc"], json!(["body", "document_id"]));
+    eve.post("/generate/outline", &asked).await.with_status(404);
+    let before = ada.get(&path).await.with_status(200).json();
+    assert_eq!((&before["preview"], &before["chapters"]), (&json!(false), &json!([])));
+
+    let accepted = ada.post("/generate/outline", &asked).await.with_status(202);
+    let job = accepted.json();
+    assert_eq!(accepted.header("location"), format!("/api/v1/jobs/{}", text(&job["id"])));
+    assert_eq!((&job["purpose"], &job["order_id"]), (&json!("outline"), &Value::Null));
+    let events = ada.follow(&text(&job["id"]), 0).await;
+    assert_eq!(events.last().unwrap().kind, "completed");
+    let preview = ada.get(&path).await.with_status(200).json();
+    assert_eq!((&preview["preview"], &preview["awaits_approval"]), (&json!(true), &json!(false)));
+    assert!(!preview["chapters"].as_array().unwrap().is_empty());
+    assert_eq!(ada.document(&id).await["status"], "draft", "nothing is ordered by that");
+    let again = ada.post("/generate/outline", &asked).await.with_status(202).json();
+    assert_eq!(again["id"], job["id"]);
+
+    // It is shown for the document as it was described.
+    let change = async |title: &str| {
+        ada.send(Method::PATCH, &format!("/documents/{id}"), &json!({ "title": title }))
+            .await
+            .with_status(200);
+        ada.get(&path).await.with_status(200).json()["preview"].clone()
+    };
+    assert_eq!(change("Ink").await, false);
+    assert_eq!(change("Paper").await, true);
+
+    let order = ada.checkout(&id).await;
+    ada.pay(&order).await;
+    let job_id = ada.job_of(&text(&order["id"])).await;
+    let events = ada.follow(&job_id, 0).await;
+    assert_eq!(events.last().unwrap().kind, "completed");
+    let written = ada.get(&path).await.with_status(200).json();
+    assert_eq!(written["preview"], false);
+    let titles = |outline: &Value| {
+        let chapters = outline["chapters"].as_array().unwrap().iter();
+        chapters.map(|chapter| text(&chapter["title"])).collect::<Vec<_>>()
+    };
+    assert_eq!(titles(&written), titles(&preview));
+    let late = ada.post("/generate/outline", &asked).await.with_status(409);
+    assert_eq!(late.reason(), "DOCUMENT_ORDERED");
     system.stop().await;
 }

@@ -11,7 +11,7 @@ use crate::money::estimate;
 use crate::recorder::DONE;
 use crate::steps::plan;
 use crate::store::entity::{job, step};
-use crate::store::{Status, Store};
+use crate::store::{Purpose, Status, Store};
 use crate::writers::Offered;
 
 /// The writer of jobs that make no call.
@@ -54,7 +54,8 @@ pub async fn forecast(
     (job, total): (&job::Model, usize),
     offered: &[Offered],
 ) -> Result<Option<Forecast>, DbErr> {
-    if !matches!(job.status(), Status::Queued | Status::Running) || total == 0 {
+    let writes = job.purpose() == Purpose::Document && total > 0;
+    if !matches!(job.status(), Status::Queued | Status::Running) || !writes {
         return Ok(None);
     }
     let steps = step::Entity::find()
@@ -143,7 +144,7 @@ async fn measured(connection: &impl ConnectionTrait, writer: &str) -> Result<Mea
     // Jobs that ran through: in others, the time between two sections may be anything.
     let sql = "WITH finished AS (
            SELECT id, pages, finished_at FROM jobs
-           WHERE status = 'completed' AND attempt = 1 AND events_pruned_at IS NULL AND finished_at IS NOT NULL
+           WHERE status = 'completed' AND kind = 'document' AND attempt = 1 AND events_pruned_at IS NULL AND finished_at IS NOT NULL
            ORDER BY finished_at DESC LIMIT 50
          ), paces AS (
            SELECT finished.id AS id, CAST(MAX(step.done_at) - MIN(step.done_at) AS DOUBLE PRECISION) / (COUNT(*) - 1)

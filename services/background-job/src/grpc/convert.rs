@@ -7,14 +7,15 @@ use crate::forecast::measure::Forecast;
 use crate::money::price::Price;
 use crate::replay::{Replayed, Report, Verdict};
 use crate::start::NewJob;
-use crate::store::Status;
 use crate::store::entity::{cost, event, job, outbox, step};
+use crate::store::{Purpose, Status};
 use crate::timeline::Timeline;
 use crate::writers::Offered;
 
 impl From<pb::StartJobRequest> for NewJob {
     fn from(request: pb::StartJobRequest) -> Self {
         Self {
+            purpose: Purpose::Document,
             order_id: Some(request.order_id),
             document_id: request.document_id,
             user_id: request.user_id,
@@ -51,6 +52,10 @@ pub fn status(status: pb::JobStatus) -> Option<Status> {
 
 impl From<job::Model> for pb::Job {
     fn from(job: job::Model) -> Self {
+        let purpose = match job.purpose() {
+            Purpose::Document => pb::JobPurpose::Document,
+            Purpose::Outline => pb::JobPurpose::Outline,
+        };
         Self {
             status: pb::JobStatus::from(job.status()).into(),
             id: job.id,
@@ -71,6 +76,7 @@ impl From<job::Model> for pb::Job {
             paused_at: job.paused_at.map(timestamp),
             pause_reason: job.pause_reason,
             forecast: None,
+            purpose: purpose.into(),
         }
     }
 }
@@ -102,6 +108,7 @@ impl From<step::Model> for pb::JobStep {
             input_tokens: step.input_tokens,
             output_tokens: step.output_tokens,
             done_at: step.done_at.map(timestamp),
+            taken_from: step.taken_from,
         }
     }
 }

@@ -9,7 +9,9 @@ use crate::error::Stop;
 use crate::events::Kind;
 use crate::recorder::{DONE, DRAFTED, Recorder, WRITTEN};
 use crate::retry::classify;
+use crate::store::Purpose;
 use crate::store::entity::job;
+use crate::taken;
 use crate::writer::{Draft, Plan};
 
 pub const KEY: &str = "plan";
@@ -29,13 +31,17 @@ pub async fn run(attempt: &Attempt<'_>, desk: &Desk) -> Result<Plan, Stop> {
 
 /// `None`: its writer gave up, and another one stands in.
 async fn once(attempt: &Attempt<'_>, desk: &Desk) -> Result<Option<Plan>, Stop> {
-    let kept = attempt.kept(KEY, &desk.input_hash).await?;
+    let kept = match attempt.kept(KEY, &desk.input_hash).await? {
+        Some(kept) => Some(kept),
+        None => taken::plan(attempt, desk).await?,
+    };
     let mut step = attempt.step(KEY, &desk.input_hash);
     let mut draft = Draft::default();
     if let Some(kept) = kept {
         let content = kept.content.as_deref().unwrap_or_default();
         step.input_tokens = kept.input_tokens;
         step.output_tokens = kept.output_tokens;
+        step.taken_from.clone_from(&kept.taken_from);
         if desk.knows(&kept.fallback) {
             (step.fallback, step.refused_at) = (kept.fallback.clone(), kept.refused_at);
         }
@@ -96,9 +102,12 @@ async fn store(
     plan: &Plan,
 ) -> Result<(), Stop> {
     let documents = attempt.documents();
-    let sent = match desk.review_outline {
-        true => documents.propose_outline(attempt.fence(), outline(plan)).await,
-        false => documents.put_outline(attempt.fence(), outline(plan)).await,
+    let sent = match (attempt.job.purpose(), desk.review_outline) {
+        (Purpose::Outline, _) => {
+            documents.preview_outline(&attempt.job.document_id, &desk.revision, outline(plan)).await
+        }
+        (Purpose::Document, true) => documents.propose_outline(attempt.fence(), outline(plan)).await,
+        (Purpose::Document, false) => documents.put_outline(attempt.fence(), outline(plan)).await,
     };
     sent.map_err(|status| classify("document.PutOutline", &status))?;
     attempt.reach("job.step.plan.sent");

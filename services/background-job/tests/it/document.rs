@@ -27,6 +27,8 @@ pub struct Told {
     /// Those that came too late: another job had ended the document.
     pub attached_late: Vec<String>,
     pub outlines: Vec<pb::Outline>,
+    /// Those that were shown before the order, and for which revision.
+    pub previews: Vec<(String, pb::Outline)>,
     /// How often an outline was proposed, and taken.
     pub proposed: usize,
     pub taken: usize,
@@ -179,6 +181,20 @@ impl DocumentService for FakeDocument {
         told.proposed += usize::from(request.proposed);
         told.outlines.push(request.outline.unwrap_or_default());
         Ok(Response::new(pb::PutOutlineResponse {}))
+    }
+
+    async fn preview_outline(
+        &self,
+        request: Request<pb::PreviewOutlineRequest>,
+    ) -> Result<Response<pb::PreviewOutlineResponse>, Status> {
+        let request = request.into_inner();
+        let mut brief = self.brief.lock().unwrap();
+        if request.revision != brief.revision {
+            return Err(Status::failed_precondition("the document is described in another way by now"));
+        }
+        brief.previewed = true;
+        self.told.lock().unwrap().previews.push((request.revision, request.outline.unwrap_or_default()));
+        Ok(Response::new(pb::PreviewOutlineResponse {}))
     }
 
     async fn take_outline(

@@ -24,6 +24,7 @@ mod model_writer;
 mod money;
 mod operators;
 mod order_jobs;
+mod outlines;
 mod parts;
 mod pauses;
 mod payment;

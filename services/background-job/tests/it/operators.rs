@@ -32,7 +32,7 @@ fn at_terminal<T>(stage: &Stage, message: T) -> Request<T> {
     request
 }
 
-async fn retry(stage: &Stage, service: &mut Service, job_id: &str) -> Result<pb::Job, Status> {
+pub async fn retry(stage: &Stage, service: &mut Service, job_id: &str) -> Result<pb::Job, Status> {
     let request = at_terminal(stage, pb::RetryJobRequest { job_id: job_id.to_owned() });
     Ok(service.client.retry_job(request).await?.into_inner().job.unwrap())
 }

@@ -73,6 +73,7 @@ impl Directions {
             sections_at_once: self.sections_at_once,
             events_retention: Duration::from_secs(3600),
             outline_review: Duration::from_secs(3600),
+            outlines_per_day: 10,
             lease: Duration::from_secs(30),
             drain: Duration::from_secs(5),
             retry_base: Duration::from_millis(2),
@@ -155,12 +156,15 @@ impl Stage {
             language: "en".to_owned(),
             target_pages: 6,
             writer: writer.to_owned(),
+            status: doc::DocumentStatus::Draft.into(),
             ..Default::default()
         };
         let brief = doc::GetBriefResponse {
             document: Some(document),
             chapter_titles: Vec::new(),
             sources: TEXTS.iter().map(source).collect(),
+            revision: "revision of Paper and ink".to_owned(),
+            previewed: false,
         };
         let document = FakeDocument::new(brief, TEXTS.iter().map(page).collect());
         let payment = FakePayment::new();

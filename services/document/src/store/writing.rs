@@ -6,7 +6,7 @@ use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel,
 
 use super::entity::{document, section};
 use super::{SectionRow, Store, TAKEN, WAITING, change};
-use crate::status::Status;
+use crate::status::{Status, names};
 
 impl Store {
     /// Gives the document to a new job. The pages of a delivered PDF stay: it can still be downloaded. False:
@@ -24,6 +24,15 @@ impl Store {
             .col_expr(document::Column::JobEpoch, Expr::value(0_i64))
             .col_expr(document::Column::Failure, Expr::value(""));
         Ok(update.exec(self.database.reader()).await?.rows_affected == 1)
+    }
+
+    /// Keeps a preview, as JSON, unless the document has a job of its own by now.
+    pub async fn set_preview(&self, id: &str, preview: &str) -> Result<(), DbErr> {
+        let update = document::Entity::update_many()
+            .filter(document::Column::Id.eq(id))
+            .filter(document::Column::Status.is_in(names(&Status::ORDERABLE)))
+            .col_expr(document::Column::Preview, Expr::value(preview));
+        update.exec(self.database.reader()).await.map(|_| ())
     }
 
     pub async fn sections(&self, document_id: &str) -> Result<Vec<SectionRow>, DbErr> {

@@ -7,5 +7,6 @@ mod doors;
 mod exports;
 mod flow;
 mod house;
+mod previews;
 mod reviews;
 mod sources;

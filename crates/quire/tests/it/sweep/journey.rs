@@ -18,9 +18,9 @@ pub enum Journey {
     Delivered,
     /// The job fails, whichever model is asked: everything is refunded.
     Failed,
-    /// The customer ends the job: what is finished is delivered, the rest is refunded.
+    /// The customer pauses the job, resumes and ends it: what is finished is delivered, the rest is refunded.
     Cancelled,
-    /// The document is delivered with the outline that the customer has approved.
+    /// The document is delivered with the outline that the customer has seen before the order, and approved.
     Reviewed,
 }
 
@@ -78,6 +78,9 @@ impl Walk<'_> {
     /// From the checkout to the rest after the last message.
     pub async fn run(&self, journey: Journey) {
         let chosen = json!({ "document_id": self.document });
+        if journey == Journey::Reviewed {
+            self.preview(&chosen).await;
+        }
         let order = self.ask(Method::POST, "/payment/create-checkout", Some(&chosen)).await;
         let order = order.with_status(201).json();
         self.till.pay(&text(&order["checkout_url"])).await;
@@ -104,7 +107,20 @@ impl Walk<'_> {
         eventually("nothing waits", || async { self.books.waiting().await.is_empty().then_some(()) }).await;
     }
 
-    /// Ends the job once its first section is finished.
+    /// Looks at the outline before the order.
+    async fn preview(&self, chosen: &Value) {
+        let job = self.ask(Method::POST, "/generate/outline", Some(chosen)).await.with_status(202).json();
+        let path = format!("/jobs/{}", text(&job["id"]));
+        eventually("the outline is planned", || async {
+            let job = self.ask(Method::GET, &path, None).await.with_status(200).json();
+            (job["status"] == "completed").then_some(())
+        })
+        .await;
+        let path = format!("/documents/{}/outline", self.document);
+        assert_eq!(self.ask(Method::GET, &path, None).await.with_status(200).json()["preview"], true);
+    }
+
+    /// Pauses the job once its first section is finished, lets it go on, and ends it.
     async fn cancel(&self) {
         let path = format!("/jobs?document_id={}", self.document);
         let job = eventually("a section is finished", || async {
@@ -113,7 +129,9 @@ impl Walk<'_> {
             (job["sections_done"].as_i64() == Some(1)).then(|| text(&job["id"]))
         })
         .await;
-        self.ask(Method::POST, &format!("/jobs/{job}/cancel"), None).await.with_status(200);
+        for wish in ["pause", "resume", "cancel"] {
+            self.ask(Method::POST, &format!("/jobs/{job}/{wish}"), None).await.with_status(200);
+        }
     }
 
     /// Changes the outline that is proposed, and approves it.

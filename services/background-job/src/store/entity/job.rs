@@ -7,7 +7,7 @@ use sea_orm::entity::prelude::*;
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: String,
-    /// `None` for an operator's job.
+    /// `None` for an operator's job, and for one that only plans.
     pub order_id: Option<String>,
     pub document_id: String,
     pub user_id: String,
@@ -49,6 +49,8 @@ pub struct Model {
     pub pause_reason: String,
     /// When its events were deleted.
     pub events_pruned_at: Option<i64>,
+    /// What it is to do.
+    pub kind: String,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

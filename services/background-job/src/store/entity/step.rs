@@ -22,6 +22,8 @@ pub struct Model {
     pub fallback: String,
     /// When the present writer refused for the first time; database time.
     pub refused_at: Option<i64>,
+    /// The job that has done it or begun it; empty: its own.
+    pub taken_from: String,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -28,6 +28,8 @@ pub struct Model {
     pub review_outline: bool,
     /// Empty, `waiting` for the customer or `taken` by the job.
     pub outline_review: String,
+    /// JSON: an outline that was planned before the order, and for which revision of the document.
+    pub preview: Option<String>,
     pub source_count: i32,
     pub sources_version: i64,
     pub capacity: Option<i32>,
