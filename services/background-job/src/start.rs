@@ -75,6 +75,15 @@ pub async fn start(store: &Store, new: NewJob) -> Result<(String, bool), DbErr> 
 /// # Errors
 /// As [`start`].
 pub async fn begin(store: &Store, new: NewJob) -> Result<Begun, DbErr> {
+    loop {
+        if let Some(begun) = try_begin(store, &new).await? {
+            return Ok(begun);
+        }
+    }
+}
+
+/// `None`: the open job that it met has ended since.
+async fn try_begin(store: &Store, new: &NewJob) -> Result<Option<Begun>, DbErr> {
     let id = match &new.order_id {
         Some(order_id) => id_of_order(order_id),
         None => store.world.id(),
@@ -121,11 +130,11 @@ pub async fn begin(store: &Store, new: NewJob) -> Result<Begun, DbErr> {
         Ok(_) => {}
         Err(error) if quire_database::is_unique_violation(&error) => {
             drop(tx);
-            let known = match new.order_id {
+            let known = match &new.order_id {
                 Some(_) => Some(id),
                 None => open_job(store, &new.document_id, new.purpose).await?.map(|open| open.id),
             };
-            return known.map(Begun::Known).ok_or(DbErr::RecordNotInserted);
+            return Ok(known.map(Begun::Known));
         }
         Err(error) => return Err(error),
     }
@@ -137,12 +146,12 @@ pub async fn begin(store: &Store, new: NewJob) -> Result<Begun, DbErr> {
         expires_at: Set(0),
     };
     lease::Entity::insert(lease).exec_without_returning(&tx).await?;
-    let slot = slot::ActiveModel { user_id: Set(new.user_id), served_at: Set(0) };
+    let slot = slot::ActiveModel { user_id: Set(new.user_id.clone()), served_at: Set(0) };
     let once = OnConflict::column(slot::Column::UserId).do_nothing().to_owned();
     slot::Entity::insert(slot).on_conflict(once).exec_without_returning(&tx).await?;
     let mut change = Change::new(store, tx, &id, at);
     change.event(Kind::Queued, json!({ "pages": new.pages }));
-    Ok(Begun::New(Box::new(change)))
+    Ok(Some(Begun::New(Box::new(change))))
 }
 
 /// Stores what was begun. Gives the job's id.

@@ -23,6 +23,7 @@ quire_testkit::on_both_databases!(
     a_document_that_is_described_anew_is_planned_anew,
     a_plan_in_parts_is_gone_on_with_by_the_order,
     an_order_waits_for_the_plan_that_is_being_made,
+    asking_while_the_open_one_ends_is_always_answered,
     only_so_many_outlines_a_day_are_planned_however_many_ask_at_once,
     an_outline_that_fails_or_is_cancelled_leaves_the_document_alone,
     who_may_not_have_an_outline_is_told_why,
@@ -172,6 +173,34 @@ async fn an_order_waits_for_the_plan_that_is_being_made(backend: Backend) {
     assert_whole(&service.events(&planned, 0).await, 1, "completed");
     assert_whole(&service.events(&job_id, 0).await, 1, "completed");
     assert_eq!(model.calls("outline"), 1);
+}
+
+/// Who meets an open job that ends at that moment gets it or a new one, and no error.
+async fn asking_while_the_open_one_ends_is_always_answered(backend: Backend) {
+    const ROUNDS: usize = 20;
+    const ASKING: usize = 8;
+    let stage = Stage::openai(backend, FakeModel::start(willing).await).await;
+    let service = stage.start_with(World::system(), |config| config.outlines_per_day = 10_000).await;
+    for round in 0..ROUNDS {
+        describe(&stage, &format!("Paper {round}"));
+        let gate = Arc::new(Barrier::new(ASKING));
+        let asks = (0..ASKING).map(|_| {
+            let (mut client, gate) = (service.client.clone(), gate.clone());
+            let ask = move || pb::GenerateOutlineRequest { document_id: DOCUMENT.to_owned() };
+            let requests: Vec<_> = (0..ROUNDS).map(|_| service.as_user(OWNER, ask())).collect();
+            tokio::spawn(async move {
+                gate.wait().await;
+                for request in requests {
+                    client.generate_outline(request).await.unwrap();
+                }
+            })
+        });
+        for ask in asks.collect::<Vec<_>>() {
+            ask.await.unwrap();
+        }
+    }
+    let planned = stage.model.as_ref().unwrap().calls("outline");
+    assert!((1..=ROUNDS).contains(&planned), "no description is planned twice: {planned}");
 }
 
 async fn only_so_many_outlines_a_day_are_planned_however_many_ask_at_once(backend: Backend) {
