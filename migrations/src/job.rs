@@ -6,6 +6,7 @@ mod m0006_claims;
 mod m0007_recordings;
 mod m0008_fallback;
 mod m0009_outlines;
+mod m0010_purpose;
 
 use sea_orm_migration::prelude::*;
 
@@ -26,6 +27,7 @@ impl MigratorTrait for JobMigrator {
             Box::new(m0007_recordings::Recordings),
             Box::new(m0008_fallback::Fallback),
             Box::new(m0009_outlines::Outlines),
+            Box::new(m0010_purpose::Purpose),
         ]
     }
 

@@ -8,6 +8,7 @@
 mod fleet;
 mod others;
 mod peers;
+pub(crate) mod soak;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -83,11 +84,30 @@ impl Jobs {
     /// Starts the next one. Gives its document.
     async fn start(&self, client: &mut JobServiceClient<Channel>) -> anyhow::Result<String> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
+        self.start_number(client, number, format!("user-{}", number % USERS)).await
+    }
+
+    /// The same of a certain user.
+    async fn start_of(
+        &self,
+        client: &mut JobServiceClient<Channel>,
+        user_id: String,
+    ) -> anyhow::Result<String> {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        self.start_number(client, number, user_id).await
+    }
+
+    async fn start_number(
+        &self,
+        client: &mut JobServiceClient<Channel>,
+        number: usize,
+        user_id: String,
+    ) -> anyhow::Result<String> {
         let document_id = format!("document-{number}");
         let mut request = tonic::Request::new(StartJobRequest {
             order_id: format!("order-{number}"),
             document_id: document_id.clone(),
-            user_id: format!("user-{}", number % USERS),
+            user_id,
             pages: 10,
         });
         self.peers.payment.authorize(&mut request);

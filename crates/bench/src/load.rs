@@ -87,7 +87,7 @@ fn at(waits: &[Duration], share: f64) -> f64 {
 
 /// Of sorted waits.
 pub(crate) fn percentiles(waits: &[Duration]) -> String {
-    format!("p50 {:.2} ms  p99 {:.2} ms", at(waits, 0.5), at(waits, 0.99))
+    format!("p50 {:.2} ms  p95 {:.2} ms  p99 {:.2} ms", at(waits, 0.5), at(waits, 0.95), at(waits, 0.99))
 }
 
 impl fmt::Display for Measured {

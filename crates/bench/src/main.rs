@@ -62,6 +62,9 @@ struct Arguments {
     /// Jobs that wait while claims are timed.
     #[arg(long, default_value_t = 100_000)]
     waiting: usize,
+    /// Minutes under load, with `--only soak`.
+    #[arg(long, default_value_t = 60)]
+    minutes: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -74,6 +77,8 @@ enum Part {
     Jobs,
     /// A thousand people who follow one job.
     Readers,
+    /// The job engine for a long time; only when it is asked for.
+    Soak,
 }
 
 #[tokio::main]
@@ -93,6 +98,10 @@ async fn main() -> anyhow::Result<()> {
     if wanted(Part::Jobs) {
         let node = arguments.node.as_deref();
         jobs::measure(&arguments.quire, database, node, arguments.waiting, row).await?;
+    }
+    if arguments.only == Some(Part::Soak) {
+        let time = Duration::from_secs(arguments.minutes * 60);
+        jobs::soak::measure(&arguments.quire, database, time, row).await?;
     }
     Ok(())
 }

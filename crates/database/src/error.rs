@@ -44,6 +44,19 @@ pub fn is_transient(error: &DbErr) -> bool {
     }
 }
 
+/// Whether somebody else has SQLite's file at this moment.
+pub(crate) fn is_busy(error: &DbErr) -> bool {
+    match error {
+        DbErr::Exec(RuntimeErr::SqlxError(error))
+        | DbErr::Query(RuntimeErr::SqlxError(error))
+        | DbErr::Conn(RuntimeErr::SqlxError(error)) => {
+            let code = error.as_database_error().and_then(|error| error.code()?.parse::<u32>().ok());
+            code.is_some_and(|code| code & 0xff == 5)
+        }
+        _ => false,
+    }
+}
+
 fn is_transient_code(code: &str) -> bool {
     // Five characters: SQLSTATE. Connection, transaction rollback, resources, operator's work, system.
     if code.len() == 5 {

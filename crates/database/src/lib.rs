@@ -62,11 +62,11 @@ impl Database {
     /// # Errors
     /// The database is gone, or a migration does not fit what is there.
     pub async fn migrate<M: MigratorTrait>(&self) -> Result<(), DbErr> {
-        if !self.is_postgres() {
-            return M::up(&self.connection, None).await;
+        // SQLite lets one writer in at a time.
+        let guard = self.begin_write().await?;
+        if self.is_postgres() {
+            guard.execute_unprepared(&format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")).await?;
         }
-        let guard = self.connection.begin().await?;
-        guard.execute_unprepared(&format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")).await?;
         // On the guard's own connection: the pool may have no second one.
         M::up(&guard, None).await?;
         guard.commit().await

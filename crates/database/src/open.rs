@@ -4,14 +4,21 @@ use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
-use sea_orm::{ConnectOptions, ConnectionTrait, Database as Connector};
+use sea_orm::{ConnectOptions, ConnectionTrait, Database as Connector, DatabaseConnection, DbErr};
 use sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
+use tokio::time::Instant;
 
+use crate::error::is_busy;
 use crate::{Database, DatabaseError};
 
 /// PostgreSQL ends a transaction whose process says nothing for so long, as one that is frozen: it holds rows that others
 /// wait for. No transaction here waits for anything but the database.
 const SILENT_TRANSACTION: &str = "10s";
+
+/// So long a new SQLite file that another process is turning over is waited for,
+const LONGEST_TURN: Duration = Duration::from_secs(10);
+/// looked at this often.
+const NEXT_TURN: Duration = Duration::from_millis(20);
 
 /// Which database, and how many connections. Its `Debug` leaves out the address, which may hold a password.
 #[derive(Clone)]
@@ -66,7 +73,7 @@ pub async fn open(settings: &Settings) -> Result<Database, DatabaseError> {
                 .foreign_keys(true)
                 .busy_timeout(Duration::from_secs(10))
         });
-        return Ok(Database::new(Connector::connect(options).await?));
+        return Ok(Database::new(connect_to_file(options).await?));
     }
     if !settings.url.starts_with("postgres://") && !settings.url.starts_with("postgresql://") {
         return Err(DatabaseError::Address(
@@ -79,6 +86,20 @@ pub async fn open(settings: &Settings) -> Result<Database, DatabaseError> {
         postgres.options([("idle_in_transaction_session_timeout", SILENT_TRANSACTION)])
     });
     Ok(Database::new(Connector::connect(options).await?))
+}
+
+/// Whoever comes first turns a new file over to WAL. SQLite lets nobody wait for that, and tells the others that the file is
+/// locked: they come again.
+async fn connect_to_file(options: ConnectOptions) -> Result<DatabaseConnection, DbErr> {
+    let deadline = Instant::now() + LONGEST_TURN;
+    loop {
+        match Connector::connect(options.clone()).await {
+            Err(error) if is_busy(&error) && Instant::now() < deadline => {
+                tokio::time::sleep(NEXT_TURN).await;
+            }
+            connected => return connected,
+        }
+    }
 }
 
 async fn create_schema(settings: &Settings) -> Result<(), DatabaseError> {

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use quire_fault::Fault;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
 
 use crate::error::JobError;
@@ -24,12 +23,8 @@ pub async fn of_document(
     caller: &Caller,
     document_id: &str,
 ) -> Result<job::Model, JobError> {
-    if !query::is_id(document_id) {
-        return Err(JobError::NotFound);
-    }
-    let brief = documents.brief(document_id).await.map_err(|status| JobError::Peer(Fault::from(&status)))?;
-    let document =
-        brief.document.filter(|document| caller.may_see(&document.user_id)).ok_or(JobError::NotFound)?;
+    let seen = query::brief(documents, caller, document_id).await?;
+    let (document, _) = seen.ok_or(JobError::NotFound)?;
     if !document.review_outline {
         return Err(JobError::NotReviewed);
     }

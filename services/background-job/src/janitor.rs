@@ -98,7 +98,7 @@ impl Janitor {
             .and_where(job::Column::Id.is_in(&ended))
             .and_where(job::Column::Status.is_in([Status::Completed.name(), Status::Cancelled.name()]))
             // A plan from before the order is not bought again by the order's job, whenever that comes.
-            .and_where(job::Column::Kind.eq(Purpose::Document.name()))
+            .and_where(job::Column::Purpose.eq(Purpose::Document.name()))
             .to_owned();
         step::Entity::update_many()
             .col_expr(step::Column::Content, Expr::value(None::<String>))

@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use quire_clock::Timestamp;
-use quire_fault::Fault;
 use quire_proto::document::v1::DocumentStatus;
 use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
@@ -31,12 +30,8 @@ pub async fn ask(
     document_id: &str,
     per_day: u32,
 ) -> Result<job::Model, JobError> {
-    if !query::is_id(document_id) {
-        return Err(JobError::NoDocument);
-    }
-    let brief = documents.brief(document_id).await.map_err(|status| JobError::Peer(Fault::from(&status)))?;
-    let document =
-        brief.document.filter(|document| caller.may_see(&document.user_id)).ok_or(JobError::NoDocument)?;
+    let seen = query::brief(documents, caller, document_id).await?;
+    let (document, brief) = seen.ok_or(JobError::NoDocument)?;
     if ![DocumentStatus::Draft, DocumentStatus::PaymentPending].contains(&document.status()) {
         return Err(JobError::Ordered);
     }
@@ -52,13 +47,13 @@ pub async fn ask(
         purpose: Purpose::Outline,
         order_id: None,
         document_id: document_id.to_owned(),
-        user_id: document.user_id,
+        user_id: document.user_id.clone(),
         pages: document.target_pages,
     };
     let id = match start::begin(store, new.check()?).await? {
         Begun::New(change) => {
             if *caller != Caller::Operator {
-                limit(&change, per_day).await?;
+                limit(&change, &document.user_id, per_day).await?;
             }
             start::commit(store, *change).await?
         }
@@ -70,7 +65,7 @@ pub async fn ask(
 async fn last_done(store: &Store, document_id: &str) -> Result<Option<job::Model>, DbErr> {
     job::Entity::find()
         .filter(job::Column::DocumentId.eq(document_id))
-        .filter(job::Column::Kind.eq(Purpose::Outline.name()))
+        .filter(job::Column::Purpose.eq(Purpose::Outline.name()))
         .filter(job::Column::Status.eq(Status::Completed.name()))
         .order_by_desc(job::Column::CreatedAt)
         .one(store.database.reader())
@@ -78,25 +73,24 @@ async fn last_done(store: &Store, document_id: &str) -> Result<Option<job::Model
 }
 
 /// Whether the job that a change begins is still within its user's day.
-async fn limit(change: &Change, per_day: u32) -> Result<(), JobError> {
-    let job = change.job().await?.ok_or(JobError::NotFound)?;
+async fn limit(change: &Change, user_id: &str, per_day: u32) -> Result<(), JobError> {
     // Two that come at once are counted one after the other.
-    fair::lock_user(&change.tx, &job.user_id).await?;
+    fair::lock_user(&change.tx, user_id).await?;
     let since = change.at.minus(DAY);
     let begun: Vec<i64> = job::Entity::find()
         .select_only()
         .column(job::Column::CreatedAt)
-        .filter(job::Column::UserId.eq(&job.user_id))
+        .filter(job::Column::UserId.eq(user_id))
         .filter(job::Column::CreatedAt.gt(since.unix_micros()))
-        .filter(job::Column::Kind.eq(Purpose::Outline.name()))
+        .filter(job::Column::Purpose.eq(Purpose::Outline.name()))
         .order_by_asc(job::Column::CreatedAt)
         .into_tuple()
         .all(&change.tx)
         .await?;
-    let over = begun.len().saturating_sub(usize::try_from(per_day).unwrap_or(usize::MAX));
-    // The own one is among them.
-    let Some(last) = over.checked_sub(1) else { return Ok(()) };
-    let free_at = begun.get(last).map_or(change.at, |begun| Timestamp::from_unix_micros(*begun).plus(DAY));
+    // The own one is among them. There is room again when the oldest of those that are too many is a day old.
+    let allowed = usize::try_from(per_day).unwrap_or(usize::MAX);
+    let Some(last) = begun.len().checked_sub(allowed.saturating_add(1)) else { return Ok(()) };
+    let free_at = Timestamp::from_unix_micros(begun[last]).plus(DAY);
     let wait = free_at.unix_micros().saturating_sub(change.at.unix_micros());
     let retry_after = Duration::from_micros(u64::try_from(wait).unwrap_or_default());
     Err(JobError::TooManyOutlines { per_day, retry_after })

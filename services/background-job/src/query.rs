@@ -1,10 +1,12 @@
 //! Looking at jobs: owners see their own, operators all.
 
-use quire_fault::{Rule, Violation};
+use quire_fault::{Fault, Rule, Violation};
 use quire_identity::UserCaller;
+use quire_proto::document::v1::{Document, GetBriefResponse};
 use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
 use crate::error::JobError;
+use crate::peers::Documents;
 use crate::store::entity::job;
 use crate::store::{Status, Store};
 
@@ -46,6 +48,24 @@ pub async fn get(store: &Store, caller: &Caller, id: &str) -> Result<job::Model,
     }
     let job = store.job(id).await?.ok_or(JobError::NotFound)?;
     if caller.may_see(&job.user_id) { Ok(job) } else { Err(JobError::NotFound) }
+}
+
+/// What the document service says of a document, if the caller may see it.
+///
+/// # Errors
+/// The document service refuses, or cannot be reached.
+pub async fn brief(
+    documents: &Documents,
+    caller: &Caller,
+    document_id: &str,
+) -> Result<Option<(Document, GetBriefResponse)>, JobError> {
+    if !is_id(document_id) {
+        return Ok(None);
+    }
+    let brief = documents.brief(document_id).await;
+    let mut brief = brief.map_err(|status| JobError::Peer(Fault::from(&status)))?;
+    let document = brief.document.take().filter(|document| caller.may_see(&document.user_id));
+    Ok(document.map(|document| (document, brief)))
 }
 
 /// One page of jobs, newest first.

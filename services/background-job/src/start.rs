@@ -124,7 +124,7 @@ async fn try_begin(store: &Store, new: &NewJob) -> Result<Option<Begun>, DbErr> 
         paused_at: Set(None),
         pause_reason: Set(String::new()),
         events_pruned_at: Set(None),
-        kind: Set(new.purpose.name().to_owned()),
+        purpose: Set(new.purpose.name().to_owned()),
     };
     match job::Entity::insert(row).exec_without_returning(&tx).await {
         Ok(_) => {}
@@ -212,7 +212,7 @@ pub async fn generate(
 async fn open_job(store: &Store, document_id: &str, purpose: Purpose) -> Result<Option<job::Model>, DbErr> {
     job::Entity::find()
         .filter(job::Column::DocumentId.eq(document_id))
-        .filter(job::Column::Kind.eq(purpose.name()))
+        .filter(job::Column::Purpose.eq(purpose.name()))
         .filter(job::Column::FinishedAt.is_null())
         .order_by_desc(job::Column::CreatedAt)
         .one(store.database.reader())

@@ -76,7 +76,7 @@ impl Purpose {
 
 impl job::Model {
     pub fn purpose(&self) -> Purpose {
-        if self.kind == Purpose::Outline.name() { Purpose::Outline } else { Purpose::Document }
+        if self.purpose == Purpose::Outline.name() { Purpose::Outline } else { Purpose::Document }
     }
 
     pub fn status(&self) -> Status {

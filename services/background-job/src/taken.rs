@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sea_orm::sea_query::Query;
-use sea_orm::{ColumnTrait, DbErr, EntityTrait, ExprTrait, QueryFilter};
+use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter};
 
 use crate::attempt::{Attempt, Desk};
 use crate::cancel::{self, Why};
@@ -13,6 +13,7 @@ use crate::recordings::{self, Heard};
 use crate::steps::plan;
 use crate::store::entity::{job, step};
 use crate::store::{Purpose, Status, Store};
+use crate::writer::Draft;
 
 /// So long a plan that is being made is waited for before the next look.
 const PLANNING: Duration = Duration::from_secs(2);
@@ -24,9 +25,28 @@ impl step::Model {
     /// has paid for it.
     pub fn taken_over(self) -> Self {
         let status = if self.status == DONE { WRITTEN.to_owned() } else { self.status };
+        let content = match &*status {
+            DRAFTED => self.content.map(of_use),
+            _ => self.content,
+        };
         let taken_from = self.job_id.clone();
-        Self { status, taken_from, epoch: 0, input_tokens: 0, output_tokens: 0, done_at: None, ..self }
+        Self {
+            status,
+            content,
+            taken_from,
+            epoch: 0,
+            input_tokens: 0,
+            output_tokens: 0,
+            done_at: None,
+            ..self
+        }
     }
+}
+
+/// A draft without the answers that its job failed with: they would fail the next one, too.
+fn of_use(content: String) -> String {
+    let draft = serde_json::from_str(&content).map(Draft::of_use);
+    draft.map_or(content, |draft| serde_json::to_string(&draft).expect("texts and numbers"))
 }
 
 /// The plan that was made from the same input before the order, whole or in parts; from now on it is this job's.
@@ -57,15 +77,12 @@ async fn newest_plan(attempt: &Attempt<'_>, desk: &Desk) -> Result<Option<step::
         .column(job::Column::Id)
         .from(job::Entity)
         .and_where(job::Column::DocumentId.eq(&attempt.job.document_id))
-        .and_where(job::Column::Kind.eq(Purpose::Outline.name()))
+        .and_where(job::Column::Purpose.eq(Purpose::Outline.name()))
         .and_where(job::Column::Id.ne(&attempt.job.id))
         .to_owned();
-    // The answers that a job failed with are not worth going on from.
-    let alive = outlines.clone().and_where(job::Column::Status.ne(Status::Failed.name())).to_owned();
-    let whole = step::Column::Status.is_in([DONE, WRITTEN]).and(step::Column::JobId.in_subquery(outlines));
-    let begun = step::Column::Status.eq(DRAFTED).and(step::Column::JobId.in_subquery(alive));
     let plans = step::Entity::find()
-        .filter(whole.or(begun))
+        .filter(step::Column::JobId.in_subquery(outlines))
+        .filter(step::Column::Status.is_in([DONE, WRITTEN, DRAFTED]))
         .filter(step::Column::StepKey.eq(plan::KEY))
         .filter(step::Column::InputHash.eq(&desk.input_hash))
         .filter(step::Column::Content.is_not_null())
@@ -79,7 +96,7 @@ async fn end_planning(attempt: &Attempt<'_>) -> Result<(), Stop> {
     let store = attempt.store();
     let open = job::Entity::find()
         .filter(job::Column::DocumentId.eq(&attempt.job.document_id))
-        .filter(job::Column::Kind.eq(Purpose::Outline.name()))
+        .filter(job::Column::Purpose.eq(Purpose::Outline.name()))
         .filter(job::Column::FinishedAt.is_null())
         .all(store.database.reader())
         .await?;

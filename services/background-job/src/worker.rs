@@ -1,9 +1,10 @@
 //! Takes jobs, several at the same time, and sees each through.
 
 use std::panic::{AssertUnwindSafe, resume_unwind};
+use std::pin::pin;
 use std::time::Duration;
 
-use futures::FutureExt;
+use futures::{FutureExt, StreamExt, stream};
 use sea_orm::DbErr;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
@@ -54,6 +55,10 @@ pub async fn run(tools: Tools, pace: Pace, concurrency: usize, shutdown: Cancell
         let woken = wake.notified();
         tokio::pin!(woken);
         woken.as_mut().enable();
+        // All of them, so that one look serves them all.
+        while let Some(done) = hands.busy.try_join_next() {
+            hands.done(done);
+        }
         let pause = hands.take(&shutdown).await;
         let idle = !hands.free.is_empty();
         tokio::select! {
@@ -92,29 +97,50 @@ impl Hands {
             self.tools.metrics.looked("nothing", asked.elapsed());
             return POLL;
         }
-        let mut pause = MISSED;
-        for turn in turns {
-            let Some(name) = self.free.last() else { break };
-            if shutdown.is_cancelled() {
-                break;
+        // Each turn is another user's, so that no claim waits for another one's rows, and PostgreSQL writes them to the disk
+        // together. SQLite has one writer anyway.
+        let at_once = if self.tools.store.database.is_postgres() { turns.len() } else { 1 };
+        let names = self.free.split_off(self.free.len().saturating_sub(turns.len()));
+        let (store, pace) = (self.tools.store.clone(), self.pace.clone());
+        let claims = turns.into_iter().zip(names).map(|(turn, name)| {
+            let (store, pace) = (&store, &pace);
+            async move {
+                // They may have waited for one another.
+                let stopped = shutdown.is_cancelled();
+                let claim =
+                    if stopped { Ok(Claim::Missed) } else { queue::claim(store, &name, pace, &turn).await };
+                (name, claim)
             }
-            let outcome = match queue::claim(&self.tools.store, name, &self.pace, &turn).await {
+        });
+        let mut claims = pin!(stream::iter(claims).buffer_unordered(at_once));
+        let (mut pause, mut broken) = (MISSED, None);
+        // A job begins as soon as it is claimed: its lease counts already.
+        while let Some((name, claim)) = claims.next().await {
+            let outcome = match claim {
                 Ok(Claim::Taken { job, lease, taken_over }) => {
                     self.tools.metrics.claimed(taken_over);
-                    self.begin(*job, lease, shutdown.clone());
+                    self.begin(name, *job, lease, shutdown.clone());
                     pause = Duration::ZERO;
                     "taken"
                 }
                 Ok(Claim::PutAway) => {
+                    self.free.push(name);
                     pause = Duration::ZERO;
                     "put_away"
                 }
-                Ok(Claim::Missed) => "missed",
-                Err(error) => return self.failed(&error, asked),
+                Ok(Claim::Missed) => {
+                    self.free.push(name);
+                    "missed"
+                }
+                Err(error) => {
+                    self.free.push(name);
+                    broken = Some(self.failed(&error, asked));
+                    continue;
+                }
             };
             self.tools.metrics.looked(outcome, asked.elapsed());
         }
-        pause
+        broken.unwrap_or(pause)
     }
 
     fn failed(&self, error: &DbErr, asked: Instant) -> Duration {
@@ -123,8 +149,7 @@ impl Hands {
         POLL
     }
 
-    fn begin(&mut self, job: job::Model, lease: Lease, shutdown: CancellationToken) {
-        let name = self.free.pop().expect("whoever takes a job has a hand for it");
+    fn begin(&mut self, name: String, job: job::Model, lease: Lease, shutdown: CancellationToken) {
         let (tools, pace) = (self.tools.clone(), self.pace.clone());
         self.busy.spawn(async move {
             work(&tools, &pace, &job, &lease, &shutdown).await;

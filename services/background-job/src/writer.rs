@@ -125,8 +125,22 @@ pub struct Draft {
     /// The first part of the next one: it was cut for lack of room, or its process died.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partial: Option<String>,
+    /// So many of the last answers were of no use, and the step failed for them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub useless: u32,
     /// Of all of them.
     pub usage: Usage,
+}
+
+impl Draft {
+    /// What another job can go on from.
+    #[must_use]
+    pub fn of_use(mut self) -> Self {
+        let useless = usize::try_from(self.useless).unwrap_or(usize::MAX);
+        self.answers.truncate(self.answers.len().saturating_sub(useless));
+        self.useless = 0;
+        self
+    }
 }
 
 /// Why a writer gave up.

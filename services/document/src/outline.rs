@@ -69,7 +69,13 @@ impl Outlines {
             let written = self.store.written_keys(id).await?.into_iter().collect();
             return Ok(Shown { outline, written, awaits_approval, preview: false });
         }
-        let planned = preview::current(&row, &self.store.sources(id).await?)?;
+        let planned = match preview::stored(&row)? {
+            Some(planned) => {
+                let revision = preview::revision(&row, &self.store.sources(id).await?)?;
+                Some(planned.outline).filter(|_| planned.revision == revision)
+            }
+            None => None,
+        };
         let preview = planned.is_some();
         let outline = match planned {
             Some(outline) => outline,

@@ -14,10 +14,10 @@ use crate::writing::Writing;
 
 /// What is stored with the document, as JSON.
 #[derive(Debug, Serialize, Deserialize)]
-struct Preview {
+pub struct Preview {
     /// Of what it was planned for.
-    revision: String,
-    outline: Outline,
+    pub revision: String,
+    pub outline: Outline,
 }
 
 /// Changes when anything changes that an outline depends on: SHA-256, hex.
@@ -32,11 +32,9 @@ pub fn revision(row: &DocumentRow, sources: &[SourceRow]) -> Result<String, Docu
     Ok(hex::encode(Sha256::digest(serde_json::to_vec(&described)?)))
 }
 
-/// The preview of the document as it is described now, if there is one.
-pub fn current(row: &DocumentRow, sources: &[SourceRow]) -> Result<Option<Outline>, DocumentError> {
-    let Some(stored) = &row.preview else { return Ok(None) };
-    let preview: Preview = serde_json::from_str(stored)?;
-    Ok((preview.revision == revision(row, sources)?).then_some(preview.outline))
+/// The preview that is stored, whether or not it still fits.
+pub fn stored(row: &DocumentRow) -> Result<Option<Preview>, DocumentError> {
+    Ok(row.preview.as_deref().map(serde_json::from_str).transpose()?)
 }
 
 impl Writing {

@@ -95,13 +95,9 @@ impl Writing {
     pub async fn brief(&self, id: &str) -> Result<Brief, DocumentError> {
         let document = self.store.document(id).await?.ok_or(DocumentError::NoDocument)?;
         let sources = self.store.sources(id).await?;
-        Ok(Brief {
-            chapter_titles: wished(&document)?,
-            revision: preview::revision(&document, &sources)?,
-            previewed: preview::current(&document, &sources)?.is_some(),
-            sources,
-            document,
-        })
+        let revision = preview::revision(&document, &sources)?;
+        let previewed = preview::stored(&document)?.is_some_and(|preview| preview.revision == revision);
+        Ok(Brief { chapter_titles: wished(&document)?, sources, document, revision, previewed })
     }
 
     /// Stores the outline that will be written. Sections that stand in it unchanged keep their text, unless

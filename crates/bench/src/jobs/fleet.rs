@@ -16,8 +16,10 @@ use super::peers::{MASTER, Peers};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
-/// The distribution of claims that gave a job.
-const CLAIMS: &str = "quire_background_job_claim_seconds_bucket{outcome=\"taken\"";
+/// The distribution of the time to look for a job,
+const CLAIMS: &str = "quire_background_job_claim_seconds_bucket{";
+/// and of those looks that gave one.
+const TAKEN: &str = "outcome=\"taken\"";
 
 pub(super) struct Fleet {
     quire: PathBuf,
@@ -108,7 +110,7 @@ impl Worker {
         let text = http.get(&self.metrics).send().await?.text().await?;
         let buckets: Vec<(&str, u64)> = text
             .lines()
-            .filter(|line| line.starts_with(CLAIMS))
+            .filter(|line| line.starts_with(CLAIMS) && line.contains(TAKEN))
             .filter_map(|line| {
                 let (labels, count) = line.rsplit_once(' ')?;
                 let bound = labels.split("le=\"").nth(1)?.split('"').next()?;

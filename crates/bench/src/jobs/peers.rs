@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::response::IntoResponse;
@@ -32,6 +32,7 @@ pub(super) struct Peers {
     calls: watch::Sender<usize>,
     settled: watch::Sender<usize>,
     answering: watch::Sender<bool>,
+    work: watch::Sender<Duration>,
 }
 
 impl Peers {
@@ -45,6 +46,7 @@ impl Peers {
             calls: watch::Sender::new(0),
             settled: watch::Sender::new(0),
             answering: watch::Sender::new(true),
+            work: watch::Sender::default(),
         };
         let (documents, payments) = (peers.clone(), peers.clone());
         let router = Router::new()
@@ -64,6 +66,11 @@ impl Peers {
     /// Whether calls for a document are answered, or wait until they are given up.
     pub(super) fn answer(&self, answering: bool) {
         self.answering.send_replace(answering);
+    }
+
+    /// How long calls for a document take that are answered.
+    pub(super) fn take(&self, time: Duration) {
+        self.work.send_replace(time);
     }
 
     /// Waits for the `time`th call for a document, counted from 1, and gives its moment.
@@ -101,6 +108,8 @@ impl Peers {
             // Whoever asked is to be killed: it gets no answer even when all others do again.
             std::future::pending::<()>().await;
         }
+        let work = *self.work.borrow();
+        tokio::time::sleep(work).await;
         Err(Status::not_found("there is no such document"))
     }
 

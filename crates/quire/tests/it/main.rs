@@ -18,6 +18,7 @@ mod journey;
 mod limits;
 mod lying_redis;
 mod mailbox;
+mod migrating;
 mod model;
 mod outage;
 mod outline;

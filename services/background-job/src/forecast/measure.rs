@@ -144,7 +144,8 @@ async fn measured(connection: &impl ConnectionTrait, writer: &str) -> Result<Mea
     // Jobs that ran through: in others, the time between two sections may be anything.
     let sql = "WITH finished AS (
            SELECT id, pages, finished_at FROM jobs
-           WHERE status = 'completed' AND kind = 'document' AND attempt = 1 AND events_pruned_at IS NULL AND finished_at IS NOT NULL
+           WHERE status = 'completed' AND purpose = 'document' AND attempt = 1 AND events_pruned_at IS NULL
+             AND finished_at IS NOT NULL
            ORDER BY finished_at DESC LIMIT 50
          ), paces AS (
            SELECT finished.id AS id, CAST(MAX(step.done_at) - MIN(step.done_at) AS DOUBLE PRECISION) / (COUNT(*) - 1)

@@ -87,7 +87,7 @@ async fn measured(store: &Store, model: &str) -> Result<Measured, DbErr> {
             CAST(COALESCE(SUM(input), 0) AS BIGINT) AS input, CAST(COALESCE(SUM(output), 0) AS BIGINT) AS output
          FROM (SELECT job.id, job.pages AS pages, SUM(call.input_tokens) AS input, SUM(call.output_tokens) AS output
             FROM cost_ledger call JOIN jobs job ON job.id = call.job_id
-            WHERE call.model = $1 AND call.status <> 'wasted' AND job.status = 'completed' AND job.kind = 'document'
+            WHERE call.model = $1 AND call.status <> 'wasted' AND job.status = 'completed' AND job.purpose = 'document'
             GROUP BY job.id, job.pages) finished";
     let reader = store.database.reader();
     let statement = Statement::from_sql_and_values(reader.get_database_backend(), sql, [model.into()]);

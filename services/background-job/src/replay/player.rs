@@ -67,7 +67,8 @@ impl Player {
                 Some(Stopped::Unknown(hash)) => return Played::PromptChanged(hash),
                 None => {
                     let may_pass = matches!(error, WriteError::Retry { .. } | WriteError::Wait { .. });
-                    if !may_pass || self.tape.is_over() || self.played() == before {
+                    let taken_over = self.with(|kept| kept.draft.useless > 0);
+                    if !(may_pass || taken_over) || self.tape.is_over() || self.played() == before {
                         return Played::Failed(error.to_string());
                     }
                 }
@@ -78,7 +79,7 @@ impl Player {
     /// What an attempt starts with.
     fn draft(&self) -> Draft {
         self.with(|kept| {
-            let mut draft = kept.draft.clone();
+            let mut draft = kept.draft.clone().of_use();
             if !kept.text.is_empty() {
                 draft.partial.get_or_insert_default().push_str(&kept.text);
             }

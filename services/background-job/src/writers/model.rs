@@ -104,10 +104,8 @@ impl Pen for ModelPen {
             let resolved = citations::resolve(blocks, &self.task.sources);
             if resolved.unknown.is_empty() || attempt > 0 {
                 if resolved.blocks.is_empty() {
-                    return Err(WriteError::failed(
-                        "no_text",
-                        "the language model wrote no text for a section",
-                    ));
+                    let said = ("no_text", "the language model wrote no text for a section");
+                    return Err(given_up(&mut kept, attempt + 1, said, sink).await);
                 }
                 let summary = summary(&resolved.blocks);
                 let (key, writer) = (order.key.to_owned(), self.model.name().to_owned());
@@ -215,6 +213,21 @@ impl ModelPen {
         sink.keep(kept).await?;
         sink.show(partial.clone()).await?;
         Ok(partial)
+    }
+}
+
+/// Notes that the last answers were of no use, and says why. In this job they are read again whenever it goes on, so that
+/// they are not bought again; a job that takes the step over asks anew.
+async fn given_up(
+    kept: &mut Draft,
+    useless: usize,
+    (reason, sentence): (&'static str, &str),
+    sink: &Sink,
+) -> WriteError {
+    kept.useless = u32::try_from(useless).unwrap_or(u32::MAX);
+    match sink.keep(kept).await {
+        Ok(()) => WriteError::failed(reason, sentence),
+        Err(error) => error,
     }
 }
 

@@ -6,17 +6,19 @@ use std::time::Duration;
 use quire_clock::World;
 use quire_fault::Fault;
 use quire_proto::job::v1 as pb;
-use quire_proto::job::v1::JobStatus;
+use quire_proto::job::v1::{JobStatus, ReplayVerdict};
 use quire_proto::payment::v1::JobOutcome;
 use quire_testkit::Backend;
 use tokio::sync::watch;
 use tonic::{Code, Request, Status};
 
 use crate::model::{FakeModel, KEYS, Reply, willing};
+use crate::replay::replay;
 use crate::stage::{DOCUMENT, ORDER, OWNER, Service, Stage, assert_whole, of_kind};
 
 quire_testkit::on_both_databases!(
     a_failed_job_is_gone_on_with_where_it_stopped,
+    answers_that_a_job_failed_for_are_left_behind_and_asked_for_anew,
     only_what_failed_can_be_retried,
     a_timeline_tells_steps_tokens_and_events,
     a_message_that_payment_refuses_is_given_up_and_sent_again,
@@ -76,6 +78,25 @@ async fn a_failed_job_is_gone_on_with_where_it_stopped(backend: Backend) {
         ["1.1", "1.2", "1.1", "1.2", "2.1", "2.2"],
         "the new job sends what the other one wrote"
     );
+}
+
+async fn answers_that_a_job_failed_for_are_left_behind_and_asked_for_anew(backend: Backend) {
+    let model = FakeModel::start(|asked, number| match (asked, number) {
+        ("outline", 1..=2) => Reply::says("I would rather not."),
+        _ => willing(asked, number),
+    });
+    let stage = Stage::openai(backend, model.await).await;
+    let mut service = stage.start().await;
+    let failed = service.start_paid().await;
+    assert_whole(&service.events(&failed, 0).await, 1, "failed");
+    let job = retry(&stage, &mut service, &failed).await.unwrap();
+    assert_whole(&service.events(&job.id, 0).await, 1, "completed");
+    let model = stage.model.as_ref().unwrap();
+    assert_eq!((model.calls("outline"), KEYS.map(|key| model.calls(key))), (3, [1; 4]));
+    let report = replay(&stage, &mut service, &job.id).await.unwrap();
+    let verdicts: Vec<_> = report.steps.iter().map(|step| (step.calls, step.verdict())).collect();
+    assert_eq!(verdicts[0], (3, ReplayVerdict::Same), "the calls of both jobs");
+    assert!(verdicts.iter().all(|(_, verdict)| *verdict == ReplayVerdict::Same), "{verdicts:?}");
 }
 
 async fn only_what_failed_can_be_retried(backend: Backend) {

@@ -50,7 +50,7 @@ pub struct Model {
     /// When its events were deleted.
     pub events_pruned_at: Option<i64>,
     /// What it is to do.
-    pub kind: String,
+    pub purpose: String,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -97,7 +97,8 @@ impl Talk<'_> {
         mut messages: Vec<Message>,
         read: impl Fn(&str) -> Result<T, OutlineError> + Send,
     ) -> Result<T, WriteError> {
-        for _ in 0..2 {
+        const TRIES: usize = 2;
+        for _ in 0..TRIES {
             let answer = self.pen.answer(self.used, &messages, &mut self.kept, self.sink).await?;
             self.used += 1;
             match read(&answer) {
@@ -109,7 +110,8 @@ impl Talk<'_> {
                 }
             }
         }
-        Err(WriteError::failed("no_outline", "the language model did not give an outline that can be used"))
+        let sentence = "the language model did not give an outline that can be used";
+        Err(super::given_up(&mut self.kept, TRIES, ("no_outline", sentence), self.sink).await)
     }
 }
 

@@ -64,8 +64,8 @@ async fn one_job_waits_for_one_place_beside_two_users_with_many(backend: Backend
     // In the order in which places were taken, and became free.
     let events = stage
         .rows(
-            "(SELECT user_id, job_events.kind, at, seq FROM job_events JOIN jobs ON jobs.id = job_events.job_id
-              WHERE job_events.kind IN ('started', 'completed') AND order_id <> 'order-1') told",
+            "(SELECT user_id, kind, at, seq FROM job_events JOIN jobs ON jobs.id = job_events.job_id
+              WHERE kind IN ('started', 'completed') AND order_id <> 'order-1') told",
             &["user_id", "kind", "at"],
             "at, seq",
         )
