@@ -3,7 +3,7 @@
 use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
 use quire_clock::Timestamp;
-use quire_fault::{Fault, Rule};
+use quire_fault::{Fault, Rule, Violation};
 use serde_json::{Map, Value, json};
 
 use crate::error::{ApiError, ApiResult};
@@ -25,6 +25,14 @@ impl<S: Send + Sync> FromRequestParts<S> for Parameters {
 impl Parameters {
     pub(crate) fn text(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// # Errors
+    /// Names each of these that is not there.
+    pub(crate) fn required(&self, names: &[&str]) -> ApiResult<()> {
+        let missing = names.iter().filter(|name| self.text(name).is_none());
+        let missing: Vec<_> = missing.map(|name| Violation::new(*name, Rule::Missing)).collect();
+        if missing.is_empty() { Ok(()) } else { Err(self.blame(Fault::invalid(missing))) }
     }
 
     /// A whole number, if the parameter is there.

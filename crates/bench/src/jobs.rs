@@ -81,33 +81,28 @@ struct Jobs {
 }
 
 impl Jobs {
-    /// Starts the next one. Gives its document.
-    async fn start(&self, client: &mut JobServiceClient<Channel>) -> anyhow::Result<String> {
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        self.start_number(client, number, format!("user-{}", number % USERS)).await
+    /// Those that are not settled yet.
+    fn open(&self) -> usize {
+        self.next.load(Ordering::Relaxed).saturating_sub(self.peers.settled())
     }
 
-    /// The same of a certain user.
+    /// Starts the next one, of the user whose turn it is. Gives its document.
+    async fn start(&self, client: &mut JobServiceClient<Channel>) -> anyhow::Result<String> {
+        self.start_of(client, |number| format!("user-{}", number % USERS)).await
+    }
+
+    /// The same, of the user whom `user` names for its number.
     async fn start_of(
         &self,
         client: &mut JobServiceClient<Channel>,
-        user_id: String,
+        user: impl FnOnce(usize) -> String,
     ) -> anyhow::Result<String> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        self.start_number(client, number, user_id).await
-    }
-
-    async fn start_number(
-        &self,
-        client: &mut JobServiceClient<Channel>,
-        number: usize,
-        user_id: String,
-    ) -> anyhow::Result<String> {
         let document_id = format!("document-{number}");
         let mut request = tonic::Request::new(StartJobRequest {
             order_id: format!("order-{number}"),
             document_id: document_id.clone(),
-            user_id,
+            user_id: user(number),
             pages: 10,
         });
         self.peers.payment.authorize(&mut request);

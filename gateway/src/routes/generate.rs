@@ -38,6 +38,7 @@ pub(crate) async fn estimate_cost(
     SignedIn { caller, .. }: SignedIn,
     parameters: Parameters,
 ) -> ApiResult<impl IntoResponse> {
+    parameters.required(&["pages", "writer"])?;
     let pages = parameters.integer("pages")?.unwrap_or_default();
     let writer = parameters.text("writer").unwrap_or_default();
     let answer = upstream::read(|| async {

@@ -3,14 +3,14 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use quire_database::{Database, Settings};
+use quire_proto::job::v1::job_service_client::JobServiceClient;
 use sea_orm::{ConnectionTrait, DatabaseBackend, Statement, TransactionTrait};
-use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+use tonic::transport::Channel;
 
 use super::Jobs;
 use super::fleet::Fleet;
@@ -28,6 +28,8 @@ const WORK: Duration = Duration::from_millis(100);
 /// From one job of the others to the next.
 const PAUSE: Duration = Duration::from_millis(200);
 const TOP_UP: Duration = Duration::from_millis(10);
+/// The vacuum is looked after once in so many jobs of the others.
+const LOOK_EVERY: usize = 50;
 
 /// Prints the rows by `row`.
 pub(crate) async fn measure(
@@ -41,79 +43,82 @@ pub(crate) async fn measure(
     let fleet = Fleet::new(quire, database, &peers)?;
     let jobs = Jobs { next: Arc::default(), peers: peers.clone() };
     let settings = [("QUIRE_JOB_CONCURRENCY", "16"), ("QUIRE_JOBS_PER_USER", "3")];
-    // SQLite's file is one process's.
     let mut workers = vec![fleet.worker(&settings).await?];
+    // SQLite's file is one process's.
     if fleet.on_postgres() {
         workers.push(fleet.worker(&settings).await?);
     }
-
-    let end = CancellationToken::new();
-    let errors = Arc::new(AtomicUsize::new(0));
-    let mut tasks = JoinSet::new();
-    let (mut client, noise, peers_of_noise, stop, failed) =
-        (workers[0].client(), jobs.clone(), peers.clone(), end.clone(), errors.clone());
-    tasks.spawn(async move {
-        let mut started = 0_usize;
-        while !stop.is_cancelled() {
-            while started < peers_of_noise.settled() + NOISE && !stop.is_cancelled() {
-                let user = format!("noisy-{}", started % NOISY);
-                if noise.start_of(&mut client, user).await.is_err() {
-                    failed.fetch_add(1, Ordering::Relaxed);
-                }
-                started += 1;
-            }
-            tokio::time::sleep(TOP_UP).await;
-        }
-    });
     let watch = match database {
         Some(url) => Some(connect(url).await?),
         None => None,
     };
-    let forgotten = watch.clone().map(|database| tokio::spawn(forget(database, time / 6, time / 6)));
 
     let started = Instant::now();
-    let mut others = workers.last().context("no worker")?.client();
-    let mut waits = Vec::new();
-    let mut most_dead = 0;
-    while started.elapsed() < time {
-        let user = format!("other-{}", waits.len() % OTHERS);
-        let asked = Instant::now();
-        match jobs.start_of(&mut others, user).await {
-            Ok(document) => waits.push(peers.attached(&document, 1).await.duration_since(asked)),
-            Err(_) => {
-                errors.fetch_add(1, Ordering::Relaxed);
-            }
-        }
-        if let Some(watch) = &watch
-            && waits.len() % 50 == 0
-        {
-            most_dead = most_dead.max(dead_leases(watch).await?);
-        }
-        tokio::time::sleep(PAUSE.saturating_sub(asked.elapsed())).await;
-    }
-    end.cancel();
-    while let Some(done) = tasks.join_next().await {
-        done?;
+    let noise = AbortOnDropHandle::new(tokio::spawn(make_noise(jobs.clone(), workers[0].client())));
+    let forgotten = watch.clone().map(|database| tokio::spawn(forget(database, time / 6, time / 6)));
+    let client = workers.last().context("no worker")?.client();
+    let visits = visit(&jobs, client, time, watch.as_ref()).await?;
+    // It fails with the first call that does.
+    if noise.is_finished() {
+        noise.await??;
     }
 
     #[expect(clippy::cast_precision_loss, reason = "a rate for a table")]
     let rate = peers.settled() as f64 / started.elapsed().as_secs_f64();
     row(&format!("{} s with {NOISE} waiting jobs", time.as_secs()), &format!("{rate:>7.0}/s settled"));
-    waits.sort_unstable();
-    let wakes = format!("{}  ({} jobs)", percentiles(&waits), waits.len());
+    let wakes = format!("{}  ({} jobs)", percentiles(&visits.waits), visits.waits.len());
     row(&format!("from StartJob of {OTHERS} others to the first call"), &wakes);
-    for (number, worker) in workers.iter().enumerate() {
-        row(&format!("claims of process {}", number + 1), &worker.claims().await?);
+    for (number, worker) in (1..).zip(&workers) {
+        row(&format!("claims of process {number}"), &worker.claims().await?);
     }
-    row("calls that failed", &errors.load(Ordering::Relaxed).to_string());
     if let (Some(watch), Some(forgotten)) = (&watch, forgotten) {
         forgotten.await??;
-        row(
-            "dead tuples of job_leases, most and at the end",
-            &format!("{most_dead}, {}", dead_leases(watch).await?),
-        );
+        let dead = format!("{}, {}", visits.most_dead, dead_leases(watch).await?);
+        row("dead tuples of job_leases, most and at the end", &dead);
     }
     Ok(())
+}
+
+/// Keeps jobs of the two waiting, until a call fails.
+async fn make_noise(jobs: Jobs, mut client: JobServiceClient<Channel>) -> anyhow::Result<()> {
+    for turn in 0.. {
+        while jobs.open() >= NOISE {
+            tokio::time::sleep(TOP_UP).await;
+        }
+        jobs.start_of(&mut client, |_| format!("noisy-{}", turn % NOISY)).await?;
+    }
+    Ok(())
+}
+
+struct Visits {
+    /// From the call that starts a job to the first call of the worker that has it; sorted.
+    waits: Vec<Duration>,
+    most_dead: i64,
+}
+
+/// The others bring their jobs one by one.
+async fn visit(
+    jobs: &Jobs,
+    mut client: JobServiceClient<Channel>,
+    time: Duration,
+    watch: Option<&Database>,
+) -> anyhow::Result<Visits> {
+    let started = Instant::now();
+    let mut visits = Visits { waits: Vec::new(), most_dead: 0 };
+    while started.elapsed() < time {
+        let asked = Instant::now();
+        let visitor = visits.waits.len() % OTHERS;
+        let document = jobs.start_of(&mut client, |_| format!("other-{visitor}")).await?;
+        visits.waits.push(jobs.peers.attached(&document, 1).await.duration_since(asked));
+        if let Some(watch) = watch
+            && visits.waits.len() % LOOK_EVERY == 0
+        {
+            visits.most_dead = visits.most_dead.max(dead_leases(watch).await?);
+        }
+        tokio::time::sleep(PAUSE.saturating_sub(asked.elapsed())).await;
+    }
+    visits.waits.sort_unstable();
+    Ok(visits)
 }
 
 /// After a while, leaves a transaction open for some time.

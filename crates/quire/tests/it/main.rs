@@ -10,6 +10,7 @@ mod crash;
 mod customer;
 mod cut_refresh;
 mod drops;
+mod estimate;
 mod exposition;
 mod fleet;
 mod grpc;

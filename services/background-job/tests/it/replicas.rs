@@ -9,7 +9,7 @@ use quire_proto::job::v1 as pb;
 use quire_testkit::{Backend, PrivateRedis};
 
 use crate::model::{FakeModel, KEYS, Reply, willing};
-use crate::stage::{Service, Stage, assert_whole, of_kind};
+use crate::stage::{Service, Stage, assert_whole, of_kind, setting};
 
 quire_testkit::on_both_databases!(
     one_call_of_all_replicas_tries_whether_a_storm_is_over,
@@ -19,8 +19,12 @@ quire_testkit::on_both_databases!(
 );
 
 const WORKERS: usize = 3;
-/// How long the provider wants to be left alone.
-const RETRY_AFTER: (&str, Duration) = ("0.3", Duration::from_millis(300));
+/// How long the provider wants to be left alone unless `QUIRE_TEST_RETRY_AFTER_MS` says otherwise; scenario 15 says 30 s.
+const RETRY_AFTER_MS: u64 = 300;
+
+fn retry_after() -> Duration {
+    Duration::from_millis(setting("QUIRE_TEST_RETRY_AFTER_MS", RETRY_AFTER_MS))
+}
 
 /// Two replicas over one database and one Redis.
 async fn replicas(stage: &Stage, redis: &str) -> [Service; 2] {
@@ -53,10 +57,11 @@ struct Storm {
 impl Storm {
     async fn model(&self, refuses: fn(usize) -> bool) -> FakeModel {
         let storm = self.clone();
+        let after: &'static str = retry_after().as_secs_f64().to_string().leak();
         let script = move |asked: &str, number: usize| {
             if refuses(storm.seen.fetch_add(1, Ordering::SeqCst)) {
                 storm.refused.lock().unwrap().push(Instant::now());
-                return Reply::Refuses(429, Some(RETRY_AFTER.0));
+                return Reply::Refuses(429, Some(after));
             }
             willing(asked, number)
         };
@@ -102,7 +107,7 @@ async fn one_call_of_all_replicas_tries_whether_a_storm_is_over(backend: Backend
     let refused = storm.refused.lock().unwrap();
     for pair in refused[2 * WORKERS - 1..].windows(2) {
         let pause = pair[1] - pair[0];
-        assert!(pause >= RETRY_AFTER.1, "the provider was asked again after {pause:?}");
+        assert!(pause >= retry_after(), "the provider was asked again after {pause:?}");
     }
 }
 

@@ -8,7 +8,7 @@ use quire_clock::World;
 use quire_testkit::Backend;
 
 use crate::model::{FakeModel, KEYS, Reply, plain, willing};
-use crate::stage::{Service, Stage, assert_whole, followed_text, of_kind};
+use crate::stage::{Service, Stage, assert_whole, followed_text, of_kind, setting};
 
 quire_testkit::on_both_databases!(
     a_model_that_falls_silent_is_asked_for_the_rest,
@@ -21,6 +21,8 @@ quire_testkit::on_both_databases!(
 );
 
 const WRITERS: [&str; 2] = ["openai", "anthropic"];
+/// How long a model says nothing unless `QUIRE_TEST_SILENCE_MS` says otherwise; scenario 14 says 60 s.
+const SILENCE_MS: u64 = 2500;
 const FIRST: &str = "The press was made of wood, and later";
 
 async fn stage(
@@ -76,9 +78,10 @@ async fn a_model_that_never_says_a_word_costs_a_try_and_no_lease(backend: Backen
         });
         let stage = stage.await;
         // Longer than a lease: it is renewed all the while.
+        let silence = Duration::from_millis(setting("QUIRE_TEST_SILENCE_MS", SILENCE_MS));
         let start = stage.start_with(World::system(), |config| {
-            config.lease = Duration::from_secs(2);
-            config.models.silence = Duration::from_millis(2500);
+            config.lease = silence.mul_f64(0.8);
+            config.models.silence = silence;
             config.models.prices = "test-model=0/2".parse().unwrap();
         });
         let mut service = start.await;
@@ -86,7 +89,8 @@ async fn a_model_that_never_says_a_word_costs_a_try_and_no_lease(backend: Backen
         let retries = of_kind(&events, "retrying");
         assert_eq!(retries.len(), 2, "{writer}");
         for retry in retries {
-            assert_eq!(retry["reason"], "the model sent nothing for 2.5 seconds");
+            let reason = format!("the model sent nothing for {} seconds", silence.as_secs_f64());
+            assert_eq!(retry["reason"], reason);
         }
         let jobs = stage.rows("jobs", &["attempt", "crash_count"], "id").await;
         assert_eq!(jobs, [["3", "0"]], "{writer}");
