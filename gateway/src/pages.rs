@@ -31,7 +31,7 @@ impl Parameters {
     /// Names each of these that is not there.
     pub(crate) fn required(&self, names: &[&str]) -> ApiResult<()> {
         let missing = names.iter().filter(|name| self.text(name).is_none());
-        let missing: Vec<_> = missing.map(|name| Violation::new(*name, Rule::Missing)).collect();
+        let missing: Vec<_> = missing.map(|name| Violation::new(name, Rule::Missing)).collect();
         if missing.is_empty() { Ok(()) } else { Err(self.blame(Fault::invalid(missing))) }
     }
 
