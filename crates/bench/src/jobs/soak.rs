@@ -111,7 +111,7 @@ async fn visit(
         let document = jobs.start_of(&mut client, |_| format!("other-{visitor}")).await?;
         visits.waits.push(jobs.peers.attached(&document, 1).await.duration_since(asked));
         if let Some(watch) = watch
-            && visits.waits.len() % LOOK_EVERY == 0
+            && visits.waits.len().is_multiple_of(LOOK_EVERY)
         {
             visits.most_dead = visits.most_dead.max(dead_leases(watch).await?);
         }
