@@ -7,6 +7,7 @@ mod m0007_recordings;
 mod m0008_fallback;
 mod m0009_outlines;
 mod m0010_purpose;
+mod m0011_indexes;
 
 use sea_orm_migration::prelude::*;
 
@@ -28,6 +29,7 @@ impl MigratorTrait for JobMigrator {
             Box::new(m0008_fallback::Fallback),
             Box::new(m0009_outlines::Outlines),
             Box::new(m0010_purpose::Purpose),
+            Box::new(m0011_indexes::Indexes),
         ]
     }
 

@@ -4,7 +4,7 @@ use sea_orm_migration::prelude::*;
 
 use crate::run;
 
-pub struct Purpose;
+pub(super) struct Purpose;
 
 impl MigrationName for Purpose {
     fn name(&self) -> &str {

@@ -77,21 +77,8 @@ pub async fn at_work(
     now: Timestamp,
     boot_id: &str,
 ) -> Result<AtWork, DbErr> {
-    let count = |jobs: &str| format!("(SELECT COUNT(*) FROM {jobs})");
-    let mine = format!("{TAKEN} AND held.expires_at >= $1 AND held.boot_id = $2");
-    let waiting = format!(
-        "{JOBS} WHERE job.finished_at IS NULL AND job.crash_count > 0
-           AND ((job.status = 'queued' AND job.run_at <= $1 AND {SUSPECT_WAITING})
-             OR (job.status = 'running' AND held.expires_at < $1 AND {SUSPECT_GONE}))"
-    );
-    let sql = format!(
-        "SELECT {} AS jobs, {} AS suspects, {} AS waiting",
-        count(&mine),
-        count(&format!("{mine} AND {SUSPECT_WAITING}")),
-        count(&waiting),
-    );
     let values = [now.unix_micros().into(), boot_id.into()];
-    let statement = Statement::from_sql_and_values(connection.get_database_backend(), sql, values);
+    let statement = Statement::from_sql_and_values(connection.get_database_backend(), at_work_sql(), values);
     let row = connection.query_one_raw(statement).await?;
     let row = row.ok_or_else(|| DbErr::RecordNotFound("a count has one row".to_owned()))?;
     Ok(AtWork {
@@ -99,6 +86,23 @@ pub async fn at_work(
         suspects: row.try_get("", "suspects")?,
         waiting: row.try_get("", "waiting")?,
     })
+}
+
+/// `$1`: now; `$2`: the process.
+fn at_work_sql() -> String {
+    let count = |jobs: &str| format!("(SELECT COUNT(*) FROM {jobs})");
+    let mine = format!("{TAKEN} AND held.expires_at >= $1 AND held.boot_id = $2");
+    let waiting = format!(
+        "{JOBS} WHERE job.finished_at IS NULL AND job.crash_count > 0
+           AND ((job.status = 'queued' AND job.run_at <= $1 AND {SUSPECT_WAITING})
+             OR (job.status = 'running' AND held.expires_at < $1 AND {SUSPECT_GONE}))"
+    );
+    format!(
+        "SELECT {} AS jobs, {} AS suspects, {} AS waiting",
+        count(&mine),
+        count(&format!("{mine} AND {SUSPECT_WAITING}")),
+        count(&waiting),
+    )
 }
 
 /// The next one who may be served, as a look at the queue found it.
@@ -127,6 +131,25 @@ pub async fn turns(
     which: Which,
     most: usize,
 ) -> Result<Vec<Turn>, DbErr> {
+    let most = i64::try_from(most).unwrap_or(i64::MAX);
+    let values = [now.unix_micros().into(), bound(limits.per_user), bound(limits.global), most.into()];
+    let statement =
+        Statement::from_sql_and_values(connection.get_database_backend(), turns_sql(which), values);
+    let mut turns = Vec::new();
+    let mut fewest = None;
+    for row in connection.query_all_raw(statement).await? {
+        let running: i64 = row.try_get("", "running")?;
+        if *fewest.get_or_insert(running) != running {
+            break;
+        }
+        let (user_id, served_at) = (row.try_get("", "user_id")?, row.try_get("", "served_at")?);
+        turns.push(Turn { user_id, which, served_at });
+    }
+    Ok(turns)
+}
+
+/// `$1`: now; `$2` and `$3`: the limits of a user and of all; `$4`: how many turns.
+fn turns_sql(which: Which) -> String {
     let next_open = |after: &str| {
         format!(
             "(SELECT job.user_id FROM jobs job WHERE job.finished_at IS NULL{after}
@@ -135,7 +158,7 @@ pub async fn turns(
     };
     let (gone, waiting) = (which.gone(), which.waiting());
     let (first, following) = (next_open(""), next_open(" AND job.user_id > users.user_id"));
-    let sql = format!(
+    format!(
         "WITH RECURSIVE users(user_id) AS (
            SELECT {first}
            UNION ALL
@@ -158,21 +181,7 @@ pub async fn turns(
            AND (CAST($3 AS BIGINT) = 0 OR COALESCE((SELECT SUM(running) FROM taken), 0) < $3)
          ORDER BY standing.running, slot.served_at, standing.gone DESC, COALESCE(best.priority, 0) DESC,
                   best.created_at, slot.user_id LIMIT $4"
-    );
-    let most = i64::try_from(most).unwrap_or(i64::MAX);
-    let values = [now.unix_micros().into(), bound(limits.per_user), bound(limits.global), most.into()];
-    let statement = Statement::from_sql_and_values(connection.get_database_backend(), sql, values);
-    let mut turns = Vec::new();
-    let mut fewest = None;
-    for row in connection.query_all_raw(statement).await? {
-        let running: i64 = row.try_get("", "running")?;
-        if *fewest.get_or_insert(running) != running {
-            break;
-        }
-        let (user_id, served_at) = (row.try_get("", "user_id")?, row.try_get("", "served_at")?);
-        turns.push(Turn { user_id, which, served_at });
-    }
-    Ok(turns)
+    )
 }
 
 /// Whether one more job may be at work, of whomever. Under that limit, everybody else who takes a job is held up until the
@@ -265,3 +274,6 @@ pub async fn served(tx: &DatabaseTransaction, now: Timestamp, user_id: &str) -> 
 fn bound(count: u32) -> Value {
     i64::from(count).into()
 }
+
+#[cfg(test)]
+mod tests;
