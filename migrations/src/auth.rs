@@ -12,9 +12,9 @@ pub struct AuthMigrator;
 impl MigratorTrait for AuthMigrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
         vec![
-            Box::new(m0001_sessions::Sessions),
+            Box::new(m0001_sessions::SESSIONS),
             Box::new(m0002_defence::Defence),
-            Box::new(m0003_alerts::Alerts),
+            Box::new(m0003_alerts::ALERTS),
         ]
     }
 

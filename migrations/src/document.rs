@@ -3,7 +3,8 @@
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::schema::{big_integer, boolean, integer, text, text_null};
 
-use crate::{idempotency, run};
+use crate::idempotency;
+use crate::plain::Plain;
 
 pub struct DocumentMigrator;
 
@@ -12,10 +13,10 @@ impl MigratorTrait for DocumentMigrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
         vec![
             Box::new(FirstTables),
-            Box::new(IdempotencyKeys),
-            Box::new(OutlineReview),
-            Box::new(FallbackWriters),
-            Box::new(Previews),
+            Box::new(IDEMPOTENCY_KEYS),
+            Box::new(OUTLINE_REVIEW),
+            Box::new(FALLBACK_WRITERS),
+            Box::new(PREVIEWS),
         ]
     }
 
@@ -23,6 +24,36 @@ impl MigratorTrait for DocumentMigrator {
         "document_migrations".into_iden()
     }
 }
+
+const IDEMPOTENCY_KEYS: Plain =
+    Plain { name: "m002_idempotency_keys", up: &idempotency::TABLE, down: &["DROP TABLE idempotency_keys"] };
+
+/// Whether the customer wants to approve the outline, and where that stands.
+const OUTLINE_REVIEW: Plain = Plain {
+    name: "m003_outline_review",
+    up: &[
+        "ALTER TABLE documents ADD COLUMN review_outline BOOLEAN NOT NULL DEFAULT FALSE",
+        "ALTER TABLE documents ADD COLUMN outline_review TEXT NOT NULL DEFAULT ''",
+    ],
+    down: &[
+        "ALTER TABLE documents DROP COLUMN outline_review",
+        "ALTER TABLE documents DROP COLUMN review_outline",
+    ],
+};
+
+/// Names between commas: who may step in for the writer.
+const FALLBACK_WRITERS: Plain = Plain {
+    name: "m004_fallback_writers",
+    up: &["ALTER TABLE documents ADD COLUMN fallback_writers TEXT NOT NULL DEFAULT ''"],
+    down: &["ALTER TABLE documents DROP COLUMN fallback_writers"],
+};
+
+/// JSON: an outline that was planned before the order, and for which revision of the document.
+const PREVIEWS: Plain = Plain {
+    name: "m005_previews",
+    up: &["ALTER TABLE documents ADD COLUMN preview TEXT"],
+    down: &["ALTER TABLE documents DROP COLUMN preview"],
+};
 
 struct FirstTables;
 
@@ -47,51 +78,6 @@ impl MigrationTrait for FirstTables {
         manager.create_table(source_pages()).await?;
         manager.create_table(sections()).await?;
         manager.create_table(exports()).await
-    }
-}
-
-struct IdempotencyKeys;
-
-impl MigrationName for IdempotencyKeys {
-    fn name(&self) -> &str {
-        "m002_idempotency_keys"
-    }
-}
-
-#[async_trait::async_trait]
-impl MigrationTrait for IdempotencyKeys {
-    fn use_transaction(&self) -> Option<bool> {
-        Some(true)
-    }
-
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        run(manager, &idempotency::TABLE).await
-    }
-}
-
-/// Whether the customer wants to approve the outline, and where that stands.
-struct OutlineReview;
-
-impl MigrationName for OutlineReview {
-    fn name(&self) -> &str {
-        "m003_outline_review"
-    }
-}
-
-#[async_trait::async_trait]
-impl MigrationTrait for OutlineReview {
-    fn use_transaction(&self) -> Option<bool> {
-        Some(true)
-    }
-
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        for column in
-            ["review_outline BOOLEAN NOT NULL DEFAULT FALSE", "outline_review TEXT NOT NULL DEFAULT ''"]
-        {
-            let statement = format!("ALTER TABLE documents ADD COLUMN {column}");
-            manager.get_connection().execute_unprepared(&statement).await?;
-        }
-        Ok(())
     }
 }
 
@@ -221,45 +207,4 @@ fn of_document(name: &str, table: &'static str) -> ForeignKeyCreateStatement {
         .to("documents", "id")
         .on_delete(ForeignKeyAction::Cascade)
         .to_owned()
-}
-
-struct FallbackWriters;
-
-impl MigrationName for FallbackWriters {
-    fn name(&self) -> &str {
-        "m004_fallback_writers"
-    }
-}
-
-#[async_trait::async_trait]
-impl MigrationTrait for FallbackWriters {
-    fn use_transaction(&self) -> Option<bool> {
-        Some(true)
-    }
-
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        // Names between commas: who may step in for the writer.
-        let statement = "ALTER TABLE documents ADD COLUMN fallback_writers TEXT NOT NULL DEFAULT ''";
-        manager.get_connection().execute_unprepared(statement).await.map(|_| ())
-    }
-}
-
-struct Previews;
-
-impl MigrationName for Previews {
-    fn name(&self) -> &str {
-        "m005_previews"
-    }
-}
-
-#[async_trait::async_trait]
-impl MigrationTrait for Previews {
-    fn use_transaction(&self) -> Option<bool> {
-        Some(true)
-    }
-
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        // JSON: an outline that was planned before the order, and for which revision of the document.
-        run(manager, &["ALTER TABLE documents ADD COLUMN preview TEXT"]).await
-    }
 }

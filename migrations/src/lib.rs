@@ -6,6 +6,7 @@ pub mod document;
 mod idempotency;
 pub mod job;
 pub mod payment;
+mod plain;
 
 pub use auth::AuthMigrator;
 pub use document::DocumentMigrator;

@@ -10,7 +10,7 @@ pub struct PaymentMigrator;
 #[async_trait::async_trait]
 impl MigratorTrait for PaymentMigrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m0001_orders::Orders), Box::new(m0002_books::Books)]
+        vec![Box::new(m0001_orders::ORDERS), Box::new(m0002_books::Books)]
     }
 
     fn migration_table_name() -> DynIden {

@@ -1,87 +1,67 @@
 //! Users, links, sessions, keys and the audit log, as they began.
 
-use sea_orm_migration::prelude::*;
+use crate::plain::Plain;
 
-use crate::run;
-
-pub(super) struct Sessions;
-
-impl MigrationName for Sessions {
-    fn name(&self) -> &str {
-        "auth_0001_sessions"
-    }
-}
-
-/// Plain SQL that both databases read alike. Times are microseconds since the Unix epoch.
-const STATEMENTS: [&str; 10] = [
-    "CREATE TABLE users (
-        id TEXT NOT NULL PRIMARY KEY,
-        email TEXT NOT NULL UNIQUE,
-        created_at BIGINT NOT NULL,
-        last_sign_in_at BIGINT NOT NULL
-    )",
-    "CREATE TABLE magic_links (
-        id TEXT NOT NULL PRIMARY KEY,
-        token_hash TEXT NOT NULL UNIQUE,
-        email TEXT NOT NULL,
-        created_at BIGINT NOT NULL,
-        expires_at BIGINT NOT NULL,
-        used_at BIGINT
-    )",
-    "CREATE INDEX magic_links_of_email ON magic_links (email, created_at)",
-    "CREATE TABLE sessions (
-        id TEXT NOT NULL PRIMARY KEY,
-        user_id TEXT NOT NULL REFERENCES users (id),
-        generation BIGINT NOT NULL,
-        rotated_at BIGINT NOT NULL,
-        created_at BIGINT NOT NULL,
-        last_used_at BIGINT NOT NULL,
-        idle_expires_at BIGINT NOT NULL,
-        absolute_expires_at BIGINT NOT NULL,
-        revoked_at BIGINT,
-        revoke_reason TEXT,
-        user_agent TEXT NOT NULL
-    )",
-    "CREATE INDEX sessions_of_user ON sessions (user_id, created_at)",
-    "CREATE TABLE signing_keys (
-        kid TEXT NOT NULL PRIMARY KEY,
-        state TEXT NOT NULL CHECK (state IN ('active', 'retired')),
-        public_key TEXT NOT NULL,
-        sealed_private_key TEXT NOT NULL,
-        created_at BIGINT NOT NULL
-    )",
-    // Two replicas that start together both try to make the first key: one of them is refused here.
-    "CREATE UNIQUE INDEX signing_keys_one_active ON signing_keys (state) WHERE state = 'active'",
-    "CREATE TABLE audit_events (
-        id TEXT NOT NULL PRIMARY KEY,
-        at BIGINT NOT NULL,
-        action TEXT NOT NULL,
-        outcome TEXT NOT NULL CHECK (outcome IN ('success', 'failure')),
-        reason TEXT NOT NULL,
-        user_id TEXT NOT NULL,
-        session_id TEXT NOT NULL,
-        client_address TEXT NOT NULL,
-        request_id TEXT NOT NULL
-    )",
-    "CREATE INDEX audit_events_by_time ON audit_events (at, id)",
-    "CREATE INDEX audit_events_of_user ON audit_events (user_id, at, id)",
-];
-
-#[async_trait::async_trait]
-impl MigrationTrait for Sessions {
-    /// On SQLite too: a process killed halfway must leave nothing behind that the next start trips over.
-    fn use_transaction(&self) -> Option<bool> {
-        Some(true)
-    }
-
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        run(manager, &STATEMENTS).await
-    }
-
-    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        for table in ["audit_events", "signing_keys", "sessions", "magic_links", "users"] {
-            manager.get_connection().execute_unprepared(&format!("DROP TABLE {table}")).await?;
-        }
-        Ok(())
-    }
-}
+pub(super) const SESSIONS: Plain = Plain {
+    name: "auth_0001_sessions",
+    up: &[
+        "CREATE TABLE users (
+            id TEXT NOT NULL PRIMARY KEY,
+            email TEXT NOT NULL UNIQUE,
+            created_at BIGINT NOT NULL,
+            last_sign_in_at BIGINT NOT NULL
+        )",
+        "CREATE TABLE magic_links (
+            id TEXT NOT NULL PRIMARY KEY,
+            token_hash TEXT NOT NULL UNIQUE,
+            email TEXT NOT NULL,
+            created_at BIGINT NOT NULL,
+            expires_at BIGINT NOT NULL,
+            used_at BIGINT
+        )",
+        "CREATE INDEX magic_links_of_email ON magic_links (email, created_at)",
+        "CREATE TABLE sessions (
+            id TEXT NOT NULL PRIMARY KEY,
+            user_id TEXT NOT NULL REFERENCES users (id),
+            generation BIGINT NOT NULL,
+            rotated_at BIGINT NOT NULL,
+            created_at BIGINT NOT NULL,
+            last_used_at BIGINT NOT NULL,
+            idle_expires_at BIGINT NOT NULL,
+            absolute_expires_at BIGINT NOT NULL,
+            revoked_at BIGINT,
+            revoke_reason TEXT,
+            user_agent TEXT NOT NULL
+        )",
+        "CREATE INDEX sessions_of_user ON sessions (user_id, created_at)",
+        "CREATE TABLE signing_keys (
+            kid TEXT NOT NULL PRIMARY KEY,
+            state TEXT NOT NULL CHECK (state IN ('active', 'retired')),
+            public_key TEXT NOT NULL,
+            sealed_private_key TEXT NOT NULL,
+            created_at BIGINT NOT NULL
+        )",
+        // Two replicas that start together both try to make the first key: one of them is refused here.
+        "CREATE UNIQUE INDEX signing_keys_one_active ON signing_keys (state) WHERE state = 'active'",
+        "CREATE TABLE audit_events (
+            id TEXT NOT NULL PRIMARY KEY,
+            at BIGINT NOT NULL,
+            action TEXT NOT NULL,
+            outcome TEXT NOT NULL CHECK (outcome IN ('success', 'failure')),
+            reason TEXT NOT NULL,
+            user_id TEXT NOT NULL,
+            session_id TEXT NOT NULL,
+            client_address TEXT NOT NULL,
+            request_id TEXT NOT NULL
+        )",
+        "CREATE INDEX audit_events_by_time ON audit_events (at, id)",
+        "CREATE INDEX audit_events_of_user ON audit_events (user_id, at, id)",
+    ],
+    down: &[
+        "DROP TABLE audit_events",
+        "DROP TABLE signing_keys",
+        "DROP TABLE sessions",
+        "DROP TABLE magic_links",
+        "DROP TABLE users",
+    ],
+};

@@ -2,7 +2,10 @@
 
 use std::path::Path;
 
+use quire_database::{DatabaseError, Settings};
+use quire_migrations::JobMigrator;
 use quire_testkit::{Backend, Process};
+use sea_orm_migration::MigratorTrait;
 
 use crate::system;
 use crate::wait::eventually;
@@ -10,7 +13,10 @@ use crate::wait::eventually;
 const PROCESSES: usize = 6;
 const ROUNDS: usize = 6;
 
-quire_testkit::on_both_databases!(all_of_several_migrations_at_once_succeed);
+quire_testkit::on_both_databases!(
+    all_of_several_migrations_at_once_succeed,
+    each_migration_of_the_jobs_can_be_taken_back,
+);
 
 async fn all_of_several_migrations_at_once_succeed(backend: Backend) {
     for _ in 0..ROUNDS {
@@ -26,6 +32,22 @@ async fn all_of_several_migrations_at_once_succeed(backend: Backend) {
             assert!(status.success(), "{}", process.said());
         }
     }
+}
+
+async fn each_migration_of_the_jobs_can_be_taken_back(backend: Backend) {
+    let made = backend.create().await;
+    let settings = Settings { url: made.url().to_owned(), schema: "job".to_owned(), max_connections: 2 };
+    let database = quire_database::open(&settings).await.unwrap();
+    database.migrate::<JobMigrator>().await.unwrap();
+    for steps in 1..=JobMigrator::migrations().len() {
+        let taken_back = u32::try_from(steps).unwrap();
+        JobMigrator::down(database.reader(), Some(taken_back)).await.unwrap();
+        let missing = database.check::<JobMigrator>().await.unwrap_err();
+        assert!(matches!(missing, DatabaseError::NotMigrated { count } if count == steps), "{missing}");
+        database.migrate::<JobMigrator>().await.unwrap();
+        database.check::<JobMigrator>().await.unwrap();
+    }
+    database.close().await.unwrap();
 }
 
 fn migrate(folder: &Path, database: Option<&str>, number: usize) -> Process {
