@@ -7,23 +7,25 @@
 
 mod error;
 mod open;
+mod write;
 
 use std::time::Duration;
 
 use quire_clock::Timestamp;
-use sea_orm::{
-    ConnectionTrait, DatabaseBackend, DatabaseConnection, DatabaseTransaction, DbErr, SqliteTransactionMode,
-    Statement, TransactionOptions, TransactionTrait,
-};
+use sea_orm::{ConnectionTrait, DatabaseBackend, DatabaseConnection, DbErr, Statement};
 use sea_orm_migration::MigratorTrait;
 
 pub use error::{DatabaseError, is_transient, is_unique_violation};
 pub use open::{Settings, open};
+use write::Turns;
+pub use write::WriteTransaction;
 
 /// An open database of one bounded context. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Database {
     connection: DatabaseConnection,
+    /// SQLite's.
+    turns: Option<Turns>,
 }
 
 /// Key of the PostgreSQL advisory lock that lets one process migrate at a time.
@@ -31,7 +33,8 @@ const MIGRATION_LOCK: i64 = 0x0051_7569_7265;
 
 impl Database {
     pub(crate) fn new(connection: DatabaseConnection) -> Self {
-        Self { connection }
+        let turns = (connection.get_database_backend() == DatabaseBackend::Sqlite).then(Turns::default);
+        Self { connection, turns }
     }
 
     /// For reads outside a transaction.
@@ -43,14 +46,8 @@ impl Database {
     ///
     /// # Errors
     /// The database is gone, or another writer held it longer than ten seconds.
-    pub async fn begin_write(&self) -> Result<DatabaseTransaction, DbErr> {
-        self.connection
-            .begin_with_options(TransactionOptions {
-                isolation_level: None,
-                access_mode: None,
-                sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
-            })
-            .await
+    pub async fn begin_write(&self) -> Result<WriteTransaction, DbErr> {
+        WriteTransaction::begin(&self.connection, self.turns.as_ref()).await
     }
 
     pub fn is_postgres(&self) -> bool {
@@ -68,7 +65,7 @@ impl Database {
             guard.execute_unprepared(&format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")).await?;
         }
         // On the guard's own connection: the pool may have no second one.
-        M::up(&guard, None).await?;
+        M::up(&*guard, None).await?;
         guard.commit().await
     }
 

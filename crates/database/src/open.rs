@@ -9,6 +9,7 @@ use sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
 use tokio::time::Instant;
 
 use crate::error::is_busy;
+use crate::write::LONGEST_WAIT;
 use crate::{Database, DatabaseError};
 
 /// PostgreSQL ends a transaction whose process says nothing for so long, as one that is frozen: it holds rows that others
@@ -71,7 +72,7 @@ pub async fn open(settings: &Settings) -> Result<Database, DatabaseError> {
                 .journal_mode(SqliteJournalMode::Wal)
                 .synchronous(SqliteSynchronous::Full)
                 .foreign_keys(true)
-                .busy_timeout(Duration::from_secs(10))
+                .busy_timeout(LONGEST_WAIT)
         });
         return Ok(Database::new(connect_to_file(options).await?));
     }

@@ -102,11 +102,9 @@ impl Relay {
 
     async fn pass(&self) -> Result<usize, DbErr> {
         let due = self.take().await?;
-        let count = due.len();
-        for outcome in join_all(due.into_iter().map(|row| self.handle(row))).await {
-            outcome?;
-        }
-        Ok(count)
+        let sent = join_all(due.iter().map(|row| self.deliver(row))).await;
+        self.note(due.iter().zip(sent)).await?;
+        Ok(due.len())
     }
 
     /// Leases the messages that are due.
@@ -142,55 +140,62 @@ impl Relay {
         Ok(due)
     }
 
+    /// Sends a message. `Some`: it was not taken, and must be some day.
     #[tracing::instrument(skip_all, fields(job_id = row.job_id, kind = row.kind))]
-    async fn handle(&self, row: outbox::Model) -> Result<(), DbErr> {
+    async fn deliver(&self, row: &outbox::Model) -> Option<Fault> {
         let delivered = match row.kind.as_str() {
-            SETTLE => self.settle(&row).await,
-            REPORT => self.report(&row).await,
+            SETTLE => self.settle(row).await,
+            REPORT => self.report(row).await,
             kind => Err(tonic::Status::internal(format!("messages of kind {kind} are not known"))),
         };
-        let refusal = match delivered {
-            Ok(()) => None,
-            Err(status) => {
-                let fault = Fault::from(&status);
-                // The document was deleted, or has another job by now: nobody waits for this report.
-                let refused = matches!(fault.kind, Kind::NotFound | Kind::Precondition | Kind::Conflict);
-                let moot = row.kind == REPORT && refused;
-                tracing::warn!(
-                    reason = fault.reason,
-                    message = fault.message,
-                    moot,
-                    "a message was not taken"
-                );
-                (!moot).then_some(fault)
-            }
-        };
-        let done = refusal.is_none();
+        let fault = Fault::from(&delivered.err()?);
+        // The document was deleted, or has another job by now: nobody waits for this report.
+        let refused = matches!(fault.kind, Kind::NotFound | Kind::Precondition | Kind::Conflict);
+        let moot = row.kind == REPORT && refused;
+        tracing::warn!(reason = fault.reason, message = fault.message, moot, "a message was not taken");
+        (!moot).then_some(fault)
+    }
+
+    /// Stores what became of messages, all at once: each transaction costs a flush to the disk.
+    async fn note(
+        &self,
+        sent: impl ExactSizeIterator<Item = (&outbox::Model, Option<Fault>)>,
+    ) -> Result<(), DbErr> {
+        if sent.len() == 0 {
+            return Ok(());
+        }
         let tx = self.store.database.begin_write().await?;
         let now = now(&tx).await?;
-        let update = outbox::Entity::update_many()
-            .filter(outbox::Column::JobId.eq(&row.job_id))
-            .filter(outbox::Column::Kind.eq(&row.kind))
-            .col_expr(outbox::Column::LeasedUntil, Expr::value(0_i64));
-        let update = match refusal {
-            None => update.col_expr(outbox::Column::DoneAt, Expr::value(now.unix_micros())),
-            Some(fault) => {
-                let said: String = fault.message.chars().take(LONGEST_ERROR).collect();
-                let update = update.col_expr(outbox::Column::LastError, Expr::value(said));
-                if !retry::may_pass(fault.kind) && row.attempts + 1 >= MAX_TRIES {
-                    tracing::error!("a message is given up: it is a dead letter");
-                    update.col_expr(outbox::Column::DeadAt, Expr::value(now.unix_micros()))
-                } else {
-                    let delay = retry::delay(&self.store.world, BASE, row.attempts, None);
-                    update.col_expr(outbox::Column::NextAt, Expr::value(now.plus(delay).unix_micros()))
+        let mut done = Vec::new();
+        for (row, refusal) in sent {
+            let update = outbox::Entity::update_many()
+                .filter(outbox::Column::JobId.eq(&row.job_id))
+                .filter(outbox::Column::Kind.eq(&row.kind))
+                .col_expr(outbox::Column::LeasedUntil, Expr::value(0_i64));
+            let update = match refusal {
+                None => {
+                    let settled = row.kind == SETTLE;
+                    done.push(if settled { "job.outbox.settled" } else { "job.outbox.reported" });
+                    update.col_expr(outbox::Column::DoneAt, Expr::value(now.unix_micros()))
                 }
-            }
-        };
-        update.exec(&tx).await?;
+                Some(fault) => {
+                    let said: String = fault.message.chars().take(LONGEST_ERROR).collect();
+                    let update = update.col_expr(outbox::Column::LastError, Expr::value(said));
+                    if !retry::may_pass(fault.kind) && row.attempts + 1 >= MAX_TRIES {
+                        let (job_id, kind) = (&row.job_id, &row.kind);
+                        tracing::error!(job_id, kind, "a message is given up: it is a dead letter");
+                        update.col_expr(outbox::Column::DeadAt, Expr::value(now.unix_micros()))
+                    } else {
+                        let delay = retry::delay(&self.store.world, BASE, row.attempts, None);
+                        update.col_expr(outbox::Column::NextAt, Expr::value(now.plus(delay).unix_micros()))
+                    }
+                }
+            };
+            update.exec(&tx).await?;
+        }
         tx.commit().await?;
-        if done {
-            let settled = row.kind == SETTLE;
-            self.store.world.reach(if settled { "job.outbox.settled" } else { "job.outbox.reported" });
+        for point in done {
+            self.store.world.reach(point);
         }
         Ok(())
     }

@@ -9,9 +9,9 @@ pub mod entity;
 use std::sync::Arc;
 
 use quire_clock::{Timestamp, World};
-use quire_database::Database;
+use quire_database::{Database, WriteTransaction};
 use sea_orm::sea_query::{Expr, OnConflict, SimpleExpr};
-use sea_orm::{ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, Set, UpdateMany};
+use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter, Set, UpdateMany};
 use serde_json::Value;
 use tokio::sync::OwnedMutexGuard;
 
@@ -152,7 +152,7 @@ impl Store {
 
 /// A transaction on one job.
 pub struct Change {
-    pub tx: DatabaseTransaction,
+    pub tx: WriteTransaction,
     job_id: String,
     /// When the change began: its events are stamped with it.
     pub at: Timestamp,
@@ -167,7 +167,7 @@ pub struct Change {
 
 impl Change {
     /// `tx` must hold the job's lease row, or have made it.
-    pub fn new(store: &Store, tx: DatabaseTransaction, job_id: &str, at: Timestamp) -> Self {
+    pub fn new(store: &Store, tx: WriteTransaction, job_id: &str, at: Timestamp) -> Self {
         let update = job::Entity::update_many().filter(job::Column::Id.eq(job_id));
         Self {
             tx,

@@ -6,11 +6,11 @@ pub mod sources;
 pub mod writing;
 
 use quire_clock::Timestamp;
-use quire_database::Database;
+use quire_database::{Database, WriteTransaction};
 use sea_orm::sea_query::{Condition, Expr};
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, IntoActiveModel, QueryFilter,
-    QueryOrder, QuerySelect, UpdateMany,
+    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect,
+    UpdateMany,
 };
 
 use crate::id::is_id;
@@ -48,7 +48,7 @@ impl Store {
         Self { database }
     }
 
-    pub async fn begin_write(&self) -> Result<DatabaseTransaction, DbErr> {
+    pub async fn begin_write(&self) -> Result<WriteTransaction, DbErr> {
         self.database.begin_write().await
     }
 

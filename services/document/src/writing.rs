@@ -1,6 +1,7 @@
 //! What the job service does with a document: takes it, writes it behind a fence, reports where it stands.
 
 use quire_clock::World;
+use quire_database::WriteTransaction;
 use quire_fault::{Rule, Violation};
 use quire_manuscript::Block;
 use sea_orm::DatabaseTransaction;
@@ -258,7 +259,7 @@ impl Writing {
         &self,
         id: &str,
         fence: &Fence,
-    ) -> Result<(DatabaseTransaction, DocumentRow), DocumentError> {
+    ) -> Result<(WriteTransaction, DocumentRow), DocumentError> {
         if !is_id(id) {
             return Err(DocumentError::NoDocument);
         }
