@@ -2,8 +2,8 @@
 //!
 //! Every bounded context opens its own: a SQLite file, or a PostgreSQL schema. The rules that both need are
 //! kept here once: SQLite in WAL mode with full durability and one pool per file, every write transaction
-//! `IMMEDIATE` (a transaction that reads first and writes later fails as busy without waiting), and the time
-//! of leases taken from the database's own clock.
+//! `IMMEDIATE` (a transaction that reads first and writes later fails as busy without waiting) and in its turn, and
+//! the time of leases taken from the database's own clock.
 
 mod error;
 mod open;
@@ -45,7 +45,7 @@ impl Database {
     /// Starts a transaction that will write. Dropping it without `commit` rolls it back.
     ///
     /// # Errors
-    /// The database is gone, or another writer held it longer than ten seconds.
+    /// The database is gone, or other writers held it longer than ten seconds.
     pub async fn begin_write(&self) -> Result<WriteTransaction, DbErr> {
         WriteTransaction::begin(&self.connection, self.turns.as_ref()).await
     }
