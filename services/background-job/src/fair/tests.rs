@@ -3,6 +3,7 @@
 
 use quire_database::Settings;
 use quire_migrations::JobMigrator;
+use sea_orm::QueryResult;
 
 use super::*;
 
@@ -13,7 +14,10 @@ async fn plan(sql: String) -> Vec<String> {
     database.migrate::<JobMigrator>().await.expect("tables");
     let explain = Statement::from_string(DatabaseBackend::Sqlite, format!("EXPLAIN QUERY PLAN {sql}"));
     let rows = database.reader().query_all_raw(explain).await.expect("a plan");
-    let plan = rows.iter().map(|row| row.try_get("", "detail").expect("a line")).collect();
+    // Whether the index has all columns does not matter.
+    let line =
+        |row: &QueryResult| row.try_get::<String>("", "detail").expect("a line").replace(" COVERING", "");
+    let plan = rows.iter().map(line).collect();
     database.close().await.expect("closed");
     plan
 }
@@ -36,8 +40,7 @@ async fn a_turn_is_found_without_reading_every_open_job() {
         let plan = plan(turns_sql(which)).await;
         // The first user of the index, with a limit of one; and the jobs at work.
         let expected = ["SCAN job USING INDEX jobs_users", "SCAN job USING INDEX jobs_taken"];
-        let found: Vec<&str> = scans(&plan).into_iter().map(|line| line.trim_end()).collect();
-        assert_eq!(found, expected, "{plan:#?}");
+        assert_eq!(scans(&plan), expected, "{plan:#?}");
         assert!(
             plan.iter().any(|line| line.starts_with("SEARCH job USING INDEX jobs_waiting (user_id=?)")),
             "{plan:#?}"
