@@ -92,3 +92,46 @@ impl ConnectionTrait for WriteTransaction {
         self.transaction.query_all_raw(statement).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::pin::pin;
+    use std::task::Poll;
+
+    use futures::future::join_all;
+    use sea_orm::ConnectionTrait as _;
+
+    use crate::{Settings, open};
+
+    /// More than the pool has connections.
+    const WRITERS: u32 = 20;
+
+    #[tokio::test]
+    async fn writers_of_sqlite_come_in_turn_and_leave_readers_their_connections() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = open(&Settings::sqlite(&folder.path().join("turns.db"))).await.unwrap();
+        let reader = database.reader();
+        reader.execute_unprepared("CREATE TABLE turns (writer INTEGER)").await.unwrap();
+
+        let first = database.begin_write().await.unwrap();
+        let write = async |number: u32| {
+            let write = database.begin_write().await.unwrap();
+            write.execute_unprepared(&format!("INSERT INTO turns VALUES ({number})")).await.unwrap();
+            write.commit().await.unwrap();
+        };
+        let mut writers = pin!(join_all((1..=WRITERS).map(write)));
+        // Each gets as far as it can.
+        let waits = poll_fn(|context| Poll::Ready(writers.as_mut().poll(context).is_pending())).await;
+        assert!(waits);
+        reader.execute_unprepared("SELECT writer FROM turns").await.unwrap();
+        first.commit().await.unwrap();
+        writers.await;
+
+        let order = "SELECT GROUP_CONCAT(writer) AS turns FROM (SELECT writer FROM turns ORDER BY rowid)";
+        let statement = super::Statement::from_string(super::DatabaseBackend::Sqlite, order);
+        let row = reader.query_one_raw(statement).await.unwrap().unwrap();
+        let expected: Vec<String> = (1..=WRITERS).map(|number| number.to_string()).collect();
+        assert_eq!(row.try_get::<String>("", "turns").unwrap(), expected.join(","));
+    }
+}
