@@ -22,8 +22,8 @@ pub(crate) struct Turns(Arc<Mutex<()>>);
 #[derive(Debug)]
 pub struct WriteTransaction {
     transaction: DatabaseTransaction,
-    /// Of SQLite. Ends after the transaction.
-    turn: Option<OwnedMutexGuard<()>>,
+    /// Of SQLite. Kept until the transaction has ended.
+    _turn: Option<OwnedMutexGuard<()>>,
 }
 
 impl WriteTransaction {
@@ -40,25 +40,23 @@ impl WriteTransaction {
             access_mode: None,
             sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
         };
-        Ok(Self { transaction: connection.begin_with_options(options).await?, turn })
+        Ok(Self { transaction: connection.begin_with_options(options).await?, _turn: turn })
     }
 
+    /// Keeps what was written.
+    ///
     /// # Errors
     /// The database is gone, or does not accept what was written.
     pub async fn commit(self) -> Result<(), DbErr> {
-        let Self { transaction, turn } = self;
-        let done = transaction.commit().await;
-        drop(turn);
-        done
+        self.transaction.commit().await
     }
 
+    /// Keeps nothing.
+    ///
     /// # Errors
     /// The database is gone.
     pub async fn rollback(self) -> Result<(), DbErr> {
-        let Self { transaction, turn } = self;
-        let done = transaction.rollback().await;
-        drop(turn);
-        done
+        self.transaction.rollback().await
     }
 }
 
@@ -99,10 +97,9 @@ mod tests {
     use std::pin::pin;
     use std::task::Poll;
 
-    use futures::future::join_all;
-    use sea_orm::ConnectionTrait as _;
-
+    use super::*;
     use crate::{Settings, open};
+    use futures::future::join_all;
 
     /// More than the pool has connections.
     const WRITERS: u32 = 20;
@@ -129,7 +126,7 @@ mod tests {
         writers.await;
 
         let order = "SELECT GROUP_CONCAT(writer) AS turns FROM (SELECT writer FROM turns ORDER BY rowid)";
-        let statement = super::Statement::from_string(super::DatabaseBackend::Sqlite, order);
+        let statement = Statement::from_string(DatabaseBackend::Sqlite, order);
         let row = reader.query_one_raw(statement).await.unwrap().unwrap();
         let expected: Vec<String> = (1..=WRITERS).map(|number| number.to_string()).collect();
         assert_eq!(row.try_get::<String>("", "turns").unwrap(), expected.join(","));

@@ -10,6 +10,7 @@ use sea_orm::{
     QuerySelect, Statement, Value,
 };
 
+use crate::one_row::one_row;
 use crate::store::entity::slot;
 
 /// Jobs with their leases.
@@ -78,9 +79,7 @@ pub async fn at_work(
     boot_id: &str,
 ) -> Result<AtWork, DbErr> {
     let values = [now.unix_micros().into(), boot_id.into()];
-    let statement = Statement::from_sql_and_values(connection.get_database_backend(), at_work_sql(), values);
-    let row = connection.query_one_raw(statement).await?;
-    let row = row.ok_or_else(|| DbErr::RecordNotFound("a count has one row".to_owned()))?;
+    let row = one_row(connection, &at_work_sql(), values).await?;
     Ok(AtWork {
         jobs: row.try_get("", "jobs")?,
         suspects: row.try_get("", "suspects")?,
@@ -197,11 +196,8 @@ pub async fn is_room(tx: &DatabaseTransaction, now: Timestamp, limits: Limits) -
         tx.execute_unprepared("SELECT user_id FROM user_slots WHERE user_id = '' FOR UPDATE").await?;
     }
     let sql = format!("SELECT COUNT(*) AS jobs FROM {TAKEN} AND held.expires_at >= $1");
-    let statement =
-        Statement::from_sql_and_values(tx.get_database_backend(), sql, [now.unix_micros().into()]);
-    let jobs: Option<i64> =
-        tx.query_one_raw(statement).await?.map(|row| row.try_get("", "jobs")).transpose()?;
-    Ok(jobs.is_some_and(|jobs| jobs < i64::from(limits.global)))
+    let jobs: i64 = one_row(tx, &sql, [now.unix_micros().into()]).await?.try_get("", "jobs")?;
+    Ok(jobs < i64::from(limits.global))
 }
 
 /// Takes the user's row until the end of the transaction. False if somebody else has it, or has had it since.

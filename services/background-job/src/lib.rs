@@ -28,6 +28,7 @@ mod janitor;
 mod lease;
 mod metrics;
 mod money;
+mod one_row;
 mod order_jobs;
 mod outbox;
 mod outline_jobs;

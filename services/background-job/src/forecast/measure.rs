@@ -1,13 +1,12 @@
 //! What the database knows for a forecast.
 
 use quire_clock::Timestamp;
-use sea_orm::{
-    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QueryResult, Statement,
-};
+use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder};
 use serde_json::{Value, json};
 
 use super::{Finish, Known, Others, cost, finish};
 use crate::money::estimate;
+use crate::one_row::one_row;
 use crate::recorder::DONE;
 use crate::steps::plan;
 use crate::store::entity::{job, step};
@@ -125,7 +124,7 @@ async fn spent(connection: &impl ConnectionTrait, job_id: &str) -> Result<Spent,
                 AS on_sections,
             MAX(model) AS model
          FROM cost_ledger WHERE job_id = $1 AND status <> 'wasted'";
-    let row = one(connection, sql, job_id).await?;
+    let row = one_row(connection, sql, [job_id.into()]).await?;
     Ok(Spent {
         all: row.try_get("", "spent")?,
         on_sections: row.try_get("", "on_sections")?,
@@ -161,18 +160,11 @@ async fn measured(connection: &impl ConnectionTrait, writer: &str) -> Result<Mea
                  AND job_id IN (SELECT id FROM finished) GROUP BY job_id) section ON section.job_id = finished.id
          )
          SELECT AVG(pace) AS mean, AVG(pace * pace) AS square, (SELECT page FROM typesets) AS page FROM paces";
-    let row = one(connection, sql, writer).await?;
+    let row = one_row(connection, sql, [writer.into()]).await?;
     let (mean, square): (Option<f64>, Option<f64>) = (row.try_get("", "mean")?, row.try_get("", "square")?);
     let others = mean.zip(square).map(|(mean, square)| {
         let between = (square - mean * mean).max(0.0).sqrt();
         Others { mean, deviation: between.hypot(WITHIN * mean) }
     });
     Ok(Measured { others, typeset_page: row.try_get("", "page")? })
-}
-
-async fn one(connection: &impl ConnectionTrait, sql: &str, value: &str) -> Result<QueryResult, DbErr> {
-    let backend = connection.get_database_backend();
-    let statement = Statement::from_sql_and_values(backend, sql, [value.into()]);
-    let row = connection.query_one_raw(statement).await?;
-    row.ok_or_else(|| DbErr::RecordNotFound("a sum has one row".to_owned()))
 }

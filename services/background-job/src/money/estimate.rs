@@ -1,9 +1,10 @@
 //! What a document is expected to cost.
 
 use quire_fault::{Rule, Violation};
-use sea_orm::{ConnectionTrait, DbErr, Statement};
+use sea_orm::DbErr;
 
 use crate::error::JobError;
+use crate::one_row::one_row;
 use crate::store::Store;
 use crate::writer::Usage;
 use crate::writers::Offered;
@@ -89,10 +90,7 @@ async fn measured(store: &Store, model: &str) -> Result<Measured, DbErr> {
             FROM cost_ledger call JOIN jobs job ON job.id = call.job_id
             WHERE call.model = $1 AND call.status <> 'wasted' AND job.status = 'completed' AND job.purpose = 'document'
             GROUP BY job.id, job.pages) finished";
-    let reader = store.database.reader();
-    let statement = Statement::from_sql_and_values(reader.get_database_backend(), sql, [model.into()]);
-    let row = reader.query_one_raw(statement).await?;
-    let row = row.ok_or_else(|| DbErr::RecordNotFound("a sum has one row".to_owned()))?;
+    let row = one_row(store.database.reader(), sql, [model.into()]).await?;
     let usage = Usage { input_tokens: row.try_get("", "input")?, output_tokens: row.try_get("", "output")? };
     Ok(Measured { jobs: row.try_get("", "jobs")?, pages: row.try_get("", "pages")?, usage })
 }

@@ -17,6 +17,7 @@ use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, Sta
 use super::budget::{Budgets, Exhausted};
 use super::price::Price;
 use crate::lease::Lease;
+use crate::one_row::one_row;
 use crate::recordings::{self, Heard};
 use crate::store::entity::{cost, job};
 use crate::store::{Change, Store};
@@ -259,9 +260,7 @@ async fn spent(connection: &impl ConnectionTrait, job: &job::Model, day: i64) ->
         sum("started_at >= $3")
     );
     let values = [job.id.as_str().into(), job.user_id.as_str().into(), day.into()];
-    let statement = Statement::from_sql_and_values(connection.get_database_backend(), sql, values);
-    let row = connection.query_one_raw(statement).await?;
-    let row = row.ok_or_else(|| DbErr::RecordNotFound("a sum has one row".to_owned()))?;
+    let row = one_row(connection, &sql, values).await?;
     Ok(Spent {
         job: row.try_get("", "job")?,
         user_day: row.try_get("", "user_day")?,
